@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use compare::compare::Effort;
 use compare::contender;
+use compare::crowd;
 use compare::instructions;
 use compare::report::Report;
 use load::pass_through;
@@ -62,13 +63,18 @@ enum Part {
     Micro,
     /// The store: a long session, many notes, a million events.
     Store(store::store::Options),
-    /// Instructions per model call, by callgrind. Fails if they changed by more than 5 %.
+    /// Instructions per model call, by callgrind. Fails if they changed by more than 5 %, or if building an agent is not linear
+    /// in its tools.
     Instructions(instructions::Options),
     /// How the cost of a run grows with its history, tools, workers and session. Fails if it is not linear.
     Growth,
     /// The released server under load: 200 clients at once, 500 requests per second, and streams; without and with a store,
     /// beside a bare pass-through.
     Load,
+    /// Thousands of runs at once in one process, within a limit of open files. Fails if a run fails.
+    Crowd(crowd::Options),
+    #[command(hide = true)]
+    BuildAgent { tools: usize },
     #[command(hide = true)]
     Simulator(provider::Options),
     #[command(hide = true)]
@@ -93,6 +99,8 @@ pub fn main() -> Result<()> {
             growth.check()
         }
         Some(Part::Load) => print(&load::load::measure(options.quick)?, options.json),
+        Some(Part::Crowd(part)) => print(&crowd::measure(&part)?, options.json),
+        Some(Part::BuildAgent { tools }) => growth::growth::build_agent(tools),
         Some(Part::Simulator(options)) => provider::serve(options),
         Some(Part::PassThrough(options)) => pass_through::serve(&options),
     }

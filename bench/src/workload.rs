@@ -86,6 +86,9 @@ pub(crate) const TOPIC_PURPOSE: &str = "The subject, in a few words.";
 /// The words of an answer that is streamed to measure the cost of each.
 pub(crate) const STREAMED_WORDS: u32 = 20_000;
 
+/// The words of an answer of more than 10 MB; of half a megabyte in the debug build, which is twenty times as slow.
+pub(crate) const LONG_WORDS: u32 = if cfg!(debug_assertions) { 60_000 } else { 1_200_000 };
+
 /// How often the clerk calls its tool.
 const TOOL_TURNS: usize = 10;
 
@@ -154,15 +157,15 @@ pub(crate) fn script() -> Script {
         .agent(AgentMatcher::by_system("clerk", "You are clerk"))
         .agent(AgentMatcher::by_system("desk", "You are desk"))
         .agent(AgentMatcher::by_system("scribe", "You are scribe"))
+        .agent(AgentMatcher::by_system("novelist", "You are novelist"))
         .agent(AgentMatcher::by_system("worker", "You work for the desk"));
     for number in 0..TOOL_TURNS {
         script = script.rule(turn("clerk", number), looks_up("subject {{turn}} of the spring survey"));
     }
+    let writes = |words: u32| ScriptedAnswer::text("whatever ".repeat(words as usize));
     script
-        .rule(
-            RequestMatcher::default().agent("scribe"),
-            ScriptedAnswer::text("whatever ".repeat(STREAMED_WORDS as usize)),
-        )
+        .rule(RequestMatcher::default().agent("scribe"), writes(STREAMED_WORDS))
+        .rule(RequestMatcher::default().agent("novelist"), writes(LONG_WORDS))
         .rule(turn("desk", 0), ScriptedAnswer::calls(WORKERS.iter().map(delegate)))
         .rule(turn("worker", 0), looks_up("the main figure of the spring survey"))
         .rule(RequestMatcher::default(), ScriptedAnswer::text(RECORD))
@@ -175,7 +178,7 @@ mod tests {
     #[test]
     fn every_turn_of_every_agent_has_an_answer() {
         let script = script();
-        assert_eq!(script.rules.len(), TOOL_TURNS + 4);
+        assert_eq!(script.rules.len(), TOOL_TURNS + 5);
         assert!(script.rules.iter().all(|rule| rule.answer.text.is_empty() != rule.answer.tool_calls.is_empty()));
     }
 }

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use crate::compare::building::{self, Building};
+use crate::compare::callgrind;
 use crate::compare::contender::{self, Batch, Contender};
 use crate::process::provider::{self, Provider};
 use crate::workload::Workload;
@@ -44,7 +44,10 @@ type Expected = BTreeMap<String, BTreeMap<String, BTreeMap<String, f64>>>;
 
 /// All counts.
 #[derive(Debug, Serialize)]
-pub(crate) struct Instructions(Vec<Count>);
+pub(crate) struct Instructions {
+    counts: Vec<Count>,
+    building: Building,
+}
 
 #[derive(Debug, Serialize)]
 struct Count {
@@ -68,7 +71,7 @@ pub(crate) fn measure() -> Result<Instructions> {
             counts.push(Count { workload, form, counted: more / calls / 1_000.0, expected });
         }
     }
-    Ok(Instructions(counts))
+    Ok(Instructions { counts, building: building::measure()? })
 }
 
 fn path() -> PathBuf {
@@ -84,12 +87,13 @@ fn read() -> Result<Expected> {
 impl Instructions {
     /// Writes the counts, or fails if one is out of its bounds.
     pub(crate) fn finish(&self, options: &Options) -> Result<()> {
+        self.building.check()?;
         if options.update { self.update() } else { self.check() }
     }
 
     fn update(&self) -> Result<()> {
         let mut expected = read()?;
-        for Count { workload, form, counted, .. } in &self.0 {
+        for Count { workload, form, counted, .. } in &self.counts {
             let profile = expected.entry(PROFILE.to_owned()).or_default();
             let counted = (counted * 10.0).round() / 10.0;
             profile.entry(workload.name().to_owned()).or_default().insert((*form).to_owned(), counted);
@@ -98,7 +102,8 @@ impl Instructions {
     }
 
     fn check(&self) -> Result<()> {
-        let changed: Vec<_> = self.0.iter().filter(|count| !count.is_as_expected()).map(ToString::to_string).collect();
+        let changed: Vec<_> =
+            self.counts.iter().filter(|count| !count.is_as_expected()).map(ToString::to_string).collect();
         let program = std::env::current_exe()?;
         ensure!(
             changed.is_empty(),
@@ -124,7 +129,8 @@ impl Count {
 impl Display for Instructions {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "thousands of instructions per model call")?;
-        self.0.iter().try_for_each(|count| writeln!(f, "{count}"))
+        self.counts.iter().try_for_each(|count| writeln!(f, "{count}"))?;
+        write!(f, "{}", self.building)
     }
 }
 
@@ -145,26 +151,11 @@ impl Display for Count {
 fn count(workload: Workload, contender: Contender, runs: u64) -> Result<f64> {
     let provider = Provider::start(provider::Options::counting())?;
     let options = contender::Options::new(contender, workload, provider.base_url());
-    let mut process = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe()?.with_file_name(contender::PROGRAM))
-        .args(options.arguments()?)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot start valgrind; install it")?;
-    let mut input = process.stdin.take().context("the process has no standard input")?;
-    writeln!(input, "{}", serde_json::to_string(&Batch { runs, in_flight: 1 })?)?;
-    drop(input);
-    let output = process.wait_with_output()?;
-    let report = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        bail!("the process failed under valgrind:\n{report}");
-    }
-    let collected =
-        report.lines().find_map(|line| line.split_once("Collected : ")).context("callgrind counted nothing")?;
-    Ok(collected.1.trim().parse()?)
+    callgrind::instructions(
+        contender::PROGRAM,
+        &options.arguments()?,
+        &serde_json::to_string(&Batch { runs, in_flight: 1 })?,
+    )
 }
 
 #[cfg(test)]
@@ -173,7 +164,7 @@ mod tests {
 
     fn counts<const N: usize>(counted: [f64; N]) -> Instructions {
         let of = |counted| Count { workload: Workload::Chat, form: "wrappers", counted, expected: Some(100.0) };
-        Instructions(counted.map(of).into())
+        Instructions { counts: counted.map(of).into(), building: Building { of_few: 1.0, of_many: 1.0 } }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Brigade compared with a hand-written loop.
 
+mod building;
+mod callgrind;
 pub(crate) mod compare;
 pub(crate) mod contender;
+pub(crate) mod crowd;
 mod each;
 mod hand_written;
 pub(crate) mod instructions;

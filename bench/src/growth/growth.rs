@@ -54,6 +54,11 @@ pub(crate) fn measure(quick: bool) -> Result<Growth> {
     Ok(Growth(cases.into_iter().collect::<Result<_>>()?))
 }
 
+/// Builds an agent with this number of tools.
+pub(crate) fn build_agent(tools: usize) -> Result<()> {
+    cases::building(tools, Repetitions(1)).map(drop)
+}
+
 impl Kind {
     const ALL: [Self; 6] = [Self::History, Self::ToolTurns, Self::Tools, Self::Building, Self::Workers, Self::Session];
 

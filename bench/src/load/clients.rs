@@ -22,9 +22,11 @@ pub(super) struct Clients {
 /// The responses of all clients.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// The latency of each response.
+    /// The latency of each response with status 200.
     pub(super) millis: Vec<f64>,
-    /// Responses with a status other than 200.
+    /// Responses with status 429.
+    pub(super) refused: u64,
+    /// Responses with another status.
     pub(super) errors: u64,
     pub(super) elapsed: Duration,
 }
@@ -39,14 +41,14 @@ struct Connection {
 const BUFFER: usize = 64 << 10;
 
 impl Clients {
-    /// Opens the connections to the Chat Completions of `url`.
-    pub(super) fn connect(url: &str, body: &Value, clients: usize) -> Result<Self> {
+    /// Opens the connections to the Chat Completions of `url`. The requests carry `key` as their API key.
+    pub(super) fn connect(url: &str, key: &str, body: &Value, clients: usize) -> Result<Self> {
         let place = url.strip_prefix("http://").context("another protocol than HTTP")?;
         let (address, path) = place.split_once('/').context("an address without a path")?;
         let body = body.to_string();
         let request = format!(
             "POST /{path}/chat/completions HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
+             authorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -112,14 +114,16 @@ impl Connection {
 
     async fn measure(&mut self, request: &[u8], answers: &mut Answers) -> Result<()> {
         let begin = Instant::now();
-        let is_good = self.ask(request).await?;
-        answers.millis.push(begin.elapsed().as_secs_f64() * 1e3);
-        answers.errors += u64::from(!is_good);
+        match self.ask(request).await? {
+            200 => answers.millis.push(begin.elapsed().as_secs_f64() * 1e3),
+            429 => answers.refused += 1,
+            _ => answers.errors += 1,
+        }
         Ok(())
     }
 
-    /// Reads the response to its end; true if its status is 200.
-    async fn ask(&mut self, request: &[u8]) -> Result<bool> {
+    /// Reads the response to its end, and returns its status.
+    async fn ask(&mut self, request: &[u8]) -> Result<u16> {
         self.stream.write_all(request).await?;
         let (mut filled, mut whole) = (0, None);
         loop {
@@ -132,20 +136,30 @@ impl Connection {
                 whole = length(answer)?;
             }
             if whole.is_some_and(|whole| filled >= whole) {
-                return Ok(answer.starts_with(b"HTTP/1.1 200 "));
+                let status = answer.strip_prefix(b"HTTP/1.1 ").and_then(|answer| answer.get(..3));
+                return Ok(std::str::from_utf8(status.context("a response has no status")?)?.parse()?);
             }
         }
     }
 }
 
 impl Answers {
+    /// The number of responses with status 200.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     pub(super) fn count(&self) -> f64 {
         self.millis.len() as f64
     }
 
+    /// The part of all responses that had status 429, in percent.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    pub(super) fn refused_percent(&self) -> f64 {
+        let all = self.millis.len() as f64 + (self.refused + self.errors) as f64;
+        self.refused as f64 / all * 100.0
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.millis.extend(other.millis);
+        self.refused += other.refused;
         self.errors += other.errors;
         self.elapsed += other.elapsed;
     }

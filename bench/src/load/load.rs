@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::clients::{Answers, Clients};
+use super::overload::{self, Overloaded};
 use super::pass_through::PassThrough;
-use super::server::{Server, Store};
+use super::server::{Server, Setup};
 use super::streams::{self, Streamed};
 use crate::process::provider::{self, Provider};
 use crate::statistics::quantile;
@@ -45,6 +46,7 @@ pub(crate) struct Report {
     crowd: Each<Measured>,
     paced_seconds: u64,
     paced: Each<Measured>,
+    overloaded: Overloaded,
     streamed: Streamed,
 }
 
@@ -62,6 +64,7 @@ struct Measured {
     per_second: f64,
     p50_ms: f64,
     p99_ms: f64,
+    /// Responses with another status than 200.
     errors: u64,
     /// CPU time for each request in the process between, in microseconds.
     cpu_us: f64,
@@ -82,14 +85,14 @@ struct Sum {
     cpu: Duration,
 }
 
-/// Measures for some seconds each: the crowd, the steady rate, then streams.
+/// Measures for some seconds each: the crowd, the steady rate, more than there are places for, then streams.
 pub(crate) fn measure(quick: bool) -> Result<Report> {
     let third = Duration::from_secs(if quick { 1 } else { 10 });
     let provider = Provider::start(provider::Options::counting())?;
     let between = Between {
         pass_through: PassThrough::start(provider.base_url())?,
-        server: Server::start(provider.base_url(), Store::Absent)?,
-        with_store: Server::start(provider.base_url(), Store::Sqlite)?,
+        server: Server::start(provider.base_url(), Setup::Plain)?,
+        with_store: Server::start(provider.base_url(), Setup::Sqlite)?,
         provider,
     };
     let idle_mib = between.server.memory_mib()?;
@@ -111,19 +114,22 @@ pub(crate) fn measure(quick: bool) -> Result<Report> {
         crowd: crowd.measured(),
         paced_seconds: 3 * third.as_secs() / 2,
         paced: paced.measured(),
+        overloaded: overload::measure(third)?,
         streamed: streams::measure(&between.server, if quick { 2 } else { 20 })?,
     })
 }
 
 impl Between {
     fn clients(&self, count: usize) -> Result<Each<Clients>> {
-        let body =
-            |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": "How was the spring?" }] });
+        let message = json!({ "role": "user", "content": "How was the spring?" });
+        let connect = |url: &str, model: &str| {
+            Clients::connect(url, "none", &json!({ "model": model, "messages": [message] }), count)
+        };
         Ok(Each {
-            alone: Clients::connect(&format!("{}/v1", self.provider.base_url()), &body("gpt-5-mini"), count)?,
-            pass_through: Clients::connect(self.pass_through.url(), &body("gpt-5-mini"), count)?,
-            server: Clients::connect(self.server.url(), &body("oracle"), count)?,
-            with_store: Clients::connect(self.with_store.url(), &body("oracle"), count)?,
+            alone: connect(&format!("{}/v1", self.provider.base_url()), "gpt-5-mini")?,
+            pass_through: connect(self.pass_through.url(), "gpt-5-mini")?,
+            server: connect(self.server.url(), "oracle")?,
+            with_store: connect(self.with_store.url(), "oracle")?,
         })
     }
 
@@ -160,7 +166,7 @@ impl Sum {
             per_second: answers.count() / answers.elapsed.as_secs_f64(),
             p50_ms: quantile(&answers.millis, 0.5),
             p99_ms: quantile(&answers.millis, 0.99),
-            errors: answers.errors,
+            errors: answers.errors + answers.refused,
             cpu_us: cpu.as_secs_f64() * 1e6 / answers.count(),
         }
     }
@@ -187,8 +193,8 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { idle_mib, crowd_mib: [one, two, three], crowd_seconds, crowd, paced_seconds, paced, streamed } =
-            self;
+        let Self { idle_mib, crowd_mib: [one, two, three], crowd_seconds, crowd, .. } = self;
+        let Self { paced_seconds, paced, overloaded, streamed, .. } = self;
         writeln!(f, "the server, idle: {idle_mib:.1} MiB   {}", verdict(*idle_mib, IDLE_MIB, "MiB"))?;
         writeln!(f, "\n{CROWD} clients without pauses, {crowd_seconds} s each\n{crowd}")?;
         writeln!(
@@ -203,10 +209,14 @@ impl Display for Report {
             ("CPU with a store, of that without", with_store.cpu_us / server.cpu_us, STORE_RATIO, "×"),
             ("added to p50", server.p50_ms - alone.p50_ms, ADDED_P50_MS, "ms"),
         ];
+        for (name, measured) in [("pass-through", pass_through), ("server", server), ("with a store", with_store)] {
+            let (p50, p99) = (measured.p50_ms - alone.p50_ms, measured.p99_ms - alone.p99_ms);
+            writeln!(f, "  {name}: added to p50 {p50:.3} ms, to p99 {p99:.3} ms")?;
+        }
         for (name, value, most, unit) in targets {
             writeln!(f, "  {name}: {value:.2} {unit}   {}", verdict(value, most, unit))?;
         }
-        write!(f, "\n{streamed}")
+        write!(f, "\n{overloaded}\n{streamed}")
     }
 }
 

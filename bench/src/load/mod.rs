@@ -2,6 +2,7 @@
 
 mod clients;
 pub(crate) mod load;
+mod overload;
 pub(crate) mod pass_through;
 mod server;
 mod streams;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
+use super::overload::PLACES;
 use crate::process::resources;
 
 /// A running `brigade serve`, killed when it is dropped.
@@ -19,16 +20,21 @@ pub(super) struct Server {
     _folder: TempDir,
 }
 
-/// Whether sessions, runs and spending are kept over a restart.
+/// How the server is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Store {
-    Absent,
+pub(super) enum Setup {
+    /// Without a store.
+    Plain,
+    /// Sessions, runs and spending are kept over a restart.
     Sqlite,
+    /// Two keys share a few places for runs.
+    Overloaded,
 }
 
 const CONFIG: &str = r#"
 [server]
 listen = "127.0.0.1:0"
+$SERVER
 
 [providers.sim]
 kind = "compatible"
@@ -45,17 +51,34 @@ instructions = "You are oracle."
 [agents.scribe]
 model = "mini"
 instructions = "You are scribe."
+
+[agents.novelist]
+model = "mini"
+instructions = "You are novelist."
 "#;
 
 const STORE: &str = "store = \"brigade.db\"\n";
 
+/// The keys `brg_many` and `brg_few`.
+const KEYS: &str = r#"
+[keys.many]
+hash = "sha256:cc3d8b638b40b54d90aedb2e26dbd631199e8a69b922f04ff0cbe957f94029ed"
+
+[keys.few]
+hash = "sha256:8a05b42bec0b21c1d20f4604954d2eb8ce6a2fc126193e70a9bdd5130dd80134"
+"#;
+
 impl Server {
     /// Starts the `brigade` binary that is in the same folder as the benchmark.
-    pub(super) fn start(simulator: &str, store: Store) -> Result<Self> {
+    pub(super) fn start(simulator: &str, setup: Setup) -> Result<Self> {
         let program = env::current_exe()?.with_file_name("brigade");
         let folder = tempfile::tempdir()?;
-        let store = if store == Store::Sqlite { STORE } else { "" };
-        let config = store.to_owned() + &CONFIG.replace("$SIMULATOR", simulator);
+        let (before, limits, after) = match setup {
+            Setup::Plain => ("", String::new(), ""),
+            Setup::Sqlite => (STORE, String::new(), ""),
+            Setup::Overloaded => ("", format!("max_runs = {PLACES}"), KEYS),
+        };
+        let config = [before, &CONFIG.replace("$SIMULATOR", simulator).replace("$SERVER", &limits), after].concat();
         fs::write(folder.path().join("brigade.toml"), config)?;
         let mut command = Command::new(&program);
         // The log is written as in production, but not kept.

@@ -35,6 +35,10 @@ impl Child {
         Ok(Self { process, questions, answers: BufReader::new(answers) })
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
         resources::cpu_time_of(self.process.id())
     }
