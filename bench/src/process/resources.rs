@@ -68,7 +68,7 @@ pub(crate) fn raise_file_limit() -> Result<()> {
     Ok(())
 }
 
-/// Limits the open files of this process and of those that it starts.
+/// Limits the open files of this process, and of each process that it starts.
 pub(crate) fn limit_files(files: u64) -> Result<()> {
     let limit = Rlimit { current: Some(files), maximum: Some(files) };
     setrlimit(Resource::Nofile, limit).with_context(|| format!("no process may open {files} files; raise `ulimit -Hn`"))

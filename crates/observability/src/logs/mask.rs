@@ -61,8 +61,10 @@ pub fn mask(text: &str) -> Cow<'_, str> {
 }
 
 fn prefix_of(word: &[u8]) -> Option<&'static str> {
-    let is_long = word.len() >= MIN_LENGTH;
-    PREFIXES.into_iter().find(|start| is_long && word.starts_with(start.as_bytes()))
+    if word.len() < MIN_LENGTH {
+        return None;
+    }
+    PREFIXES.iter().copied().find(|start| word.starts_with(start.as_bytes()))
 }
 
 fn is_bearer(word: &[u8]) -> bool {

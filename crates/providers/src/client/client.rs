@@ -167,7 +167,7 @@ impl<P: Protocol> Model<P> {
     }
 
     fn marked(&self, mut reply: ChatReply) -> ChatReply {
-        reply.message = self.maker.mark(&reply.message, |data| self.client.protocol.is_private(data));
+        reply.message = self.maker.mark(reply.message, |data| self.client.protocol.is_private(data));
         reply
     }
 

@@ -71,11 +71,9 @@ impl HttpClient {
         let pooled = !is_before(&self.avoid_pool_until);
         let may_be_stale = pooled && is_before(&self.idle_until);
         let client = if pooled { &self.pooled } else { &self.unpooled };
-        let url = request.url();
-        let address =
-            format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
         // On the heap, because a thousand calls may wait for their answers at once.
         let result = Box::pin(client.execute(request)).await;
+        let address = result.as_ref().err().and_then(reqwest::Error::url).map(address_of).unwrap_or_default();
         // The cause is kept without its URL, whose query may hold a key.
         let error = match result.map_err(reqwest::Error::without_url) {
             Ok(response) => {
@@ -124,6 +122,10 @@ impl HttpClient {
     fn avoid_pool(&self) {
         set_timer(&self.avoid_pool_until);
     }
+}
+
+fn address_of(url: &Url) -> String {
+    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }
 
 /// Sets a time after which no connection that is idle now is left.

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
 use serde_json::value::RawValue;
 
 /// Followed by three digits: a UTF-16 surrogate without its other half.
@@ -21,9 +20,7 @@ const NOT_NUMBERS: [&[u8]; 8] = [b"NaN", b"-NaN", b"nan", b"Infinity", b"-Infini
 /// The document in `bytes`, without blanks and a byte order mark around it; owned if it had to be repaired. `None` if it
 /// is not a complete JSON document even then.
 pub(crate) fn document(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let bytes = bytes.trim_ascii();
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii();
-    let is_json = |bytes| serde_json::from_slice::<&RawValue>(bytes).is_ok();
+    let bytes = trimmed(bytes);
     let valid = is_json(bytes);
     if valid && !has_surrogates(bytes) {
         return Some(Cow::Borrowed(bytes));
@@ -35,9 +32,19 @@ pub(crate) fn document(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
     }
 }
 
+/// A document without blanks and a byte order mark around it.
+pub(crate) fn trimmed(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.trim_ascii();
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii()
+}
+
+pub(crate) fn is_json(document: &[u8]) -> bool {
+    serde_json::from_slice::<&RawValue>(document).is_ok()
+}
+
 /// Whether a document may have escaped surrogates, which `serde_json` accepts only in pairs.
 pub(crate) fn has_surrogates(document: &[u8]) -> bool {
-    memmem::find_iter(document, b"\\u").any(|at| matches!(document.get(at + 2), Some(b'd' | b'D')))
+    memchr::memchr_iter(b'\\', document).any(|at| matches!(document.get(at + 1..at + 3), Some(b"ud" | b"uD")))
 }
 
 /// Repairs characters in the strings of a document, such as raw line breaks. `None` if it is not JSON even then.

@@ -82,7 +82,8 @@ fn write_messages(out: &mut Vec<u8>, request: &ModelRequest<'_>, protocol: &Chat
         let content = instructions.collect::<String>() + &text;
         json::write(out, &SystemMessage { role: quirks.system_role, content: &content });
     } else if let Some(instructions) = &chat.instructions {
-        write_message(instructions, out, quirks)?;
+        let dialect = Dialect { name: DIALECT, variant: *variant };
+        instructions.write_encoded(dialect, out, |message, out| write_message(message, out, quirks))?;
     }
     let mut write = |message: &Message| {
         separate(out);

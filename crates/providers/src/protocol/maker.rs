@@ -23,12 +23,15 @@ impl Maker {
     }
 
     /// Marks the data of an answer for which `is_private` holds.
-    pub(crate) fn mark(self, answer: &Message, is_private: impl Fn(&ProviderData) -> bool) -> Message {
+    pub(crate) fn mark(self, answer: Message, is_private: impl Fn(&ProviderData) -> bool) -> Message {
+        if !answer.parts().iter().filter_map(data_of).any(&is_private) {
+            return answer;
+        }
         let mark = |data: &ProviderData| {
             let dialect = Cow::Owned(format!("{}{SEPARATOR}{:016x}", data.dialect, self.0));
             Some(if is_private(data) { ProviderData::new(dialect, data.raw.clone()) } else { data.clone() })
         };
-        with_data(answer, mark)
+        with_data(&answer, mark)
     }
 
     /// The message without the data of other makers. Data without a mark is older than the marks, and stays.

@@ -70,7 +70,7 @@ pub trait ReplyDecoder: Send {
     /// Returns the answer once the stream has ended. Without a terminal marker this is an error of kind `Broken`.
     fn finish(&mut self, sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError>;
 
-    /// Decodes an answer that is one document.
+    /// Decodes an answer that is one document. Changes nothing if `body` is not JSON.
     fn body(&mut self, body: &[u8], sink: &mut EventSink<'_>) -> Result<ChatReply, ModelError>;
 
     /// The usage reported so far. It was spent even if the answer is never completed.

@@ -242,6 +242,14 @@ impl<'a, D: ReplyDecoder> ResponseReader<'a, D> {
         if !self.head.status.is_success() {
             return Err(provider_error::from_response(&self.head, &document));
         }
+        let plain = repair::trimmed(&document);
+        if !repair::has_surrogates(plain) {
+            // To find out whether a document is JSON takes as long as to read it, and almost all are.
+            let result = self.reply.body(plain, &mut self.sink);
+            if result.is_ok() || repair::is_json(plain) {
+                return result;
+            }
+        }
         match repair::document(&document) {
             Some(Cow::Borrowed(document)) => self.reply.body(document, &mut self.sink),
             Some(Cow::Owned(document)) => {

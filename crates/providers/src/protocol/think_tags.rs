@@ -45,6 +45,8 @@ pub(crate) fn split(text: &str, cut_off: bool) -> Option<TaggedText<'_>> {
             };
         }
     }
+    // Each closing tag has a slash. Preparing a search for each of them takes longer than the rest of decoding.
+    memchr::memchr(b'/', text.as_bytes())?;
     let unopened = |(open, close): (&str, &str)| {
         // Much faster than `split_once`, which counts in an answer of average length.
         let at = memmem::find(text.as_bytes(), close.as_bytes())?;

@@ -131,6 +131,17 @@ fn a_body_that_is_not_an_answer_is_broken() {
 }
 
 #[test]
+fn a_document_whose_answer_is_an_error_is_decoded_once() {
+    let fixture = Fixture::new();
+    let mut reader = fixture.reader(200);
+    let body = r#"{"choices":[{"message":{"content":"Hi"},"finish_reason":"abort"}]}"#;
+    reader.push(Bytes::from_static(body.as_bytes())).unwrap();
+    assert_eq!(reader.finish().unwrap_err().kind(), ModelErrorKind::Broken);
+    // A second time would report that there are two finish reasons.
+    assert_eq!(fixture.quirks(), ["other_framing"]);
+}
+
+#[test]
 fn only_the_beginning_of_an_error_page_is_read() {
     let fixture = Fixture::new();
     let mut reader = fixture.reader(502);

@@ -218,3 +218,20 @@ fn a_message_is_encoded_once_for_each_variant() {
     );
     assert_eq!((written, &first[0]["content"]), (Ok(()), &json!("hello")));
 }
+
+#[test]
+fn instructions_are_encoded_once_for_each_role_that_servers_give_them() {
+    let request = ChatRequest::new("Hi").instructions(Some(Message::system("Be brief.")));
+    for system_role in ["system", "developer"] {
+        let quirks = Quirks { system_role, ..Quirks::default() };
+        let variant = quirks.variant();
+        let model = OpenAi::builder().quirks(quirks).build().unwrap().model("m");
+        for _ in 0..2 {
+            let body: Value = serde_json::from_slice(&model.encode(&request, false).unwrap()).unwrap();
+            assert_eq!(body["messages"][0], json!({ "role": system_role, "content": "Be brief." }));
+        }
+        let instructions = request.instructions.as_ref().unwrap();
+        let dialect = Dialect { name: DIALECT, variant };
+        assert_eq!(instructions.write_encoded(dialect, &mut Vec::new(), |_, _| Err("again")), Ok(()));
+    }
+}
