@@ -10,8 +10,9 @@ use crate::{exit::Exit, out, output::program};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   brigade init && brigade check && brigade run assistant \"Say hello.\"
+  brigade init --team && brigade check && brigade run desk \"Should we move our queue from SQS to Kafka?\"
 
 It looks for ANTHROPIC_API_KEY and OPENAI_API_KEY, and for Ollama on this machine. If it finds none of them, the
 configuration uses the built-in simulator, whose answers are made up.")]
@@ -19,6 +20,9 @@ pub struct InitCommand {
     /// The file to write. An existing file is not overwritten
     #[arg(default_value = DEFAULT_PATH, value_name = "FILE")]
     path: PathBuf,
+    /// Writes a team, a supervisor with two workers, in place of a single agent
+    #[arg(long)]
+    team: bool,
 }
 
 /// A provider that can be used.
@@ -57,11 +61,12 @@ impl InitCommand {
         let mut file = file.with_context(|| {
             format!("cannot create {path}; if it exists already, choose another file: `brigade init other.toml`")
         })?;
-        file.write_all(content(&providers).as_bytes()).with_context(|| format!("cannot write {path}"))?;
+        file.write_all(content(&providers, self.team).as_bytes()).with_context(|| format!("cannot write {path}"))?;
         let names: Vec<_> = providers.iter().map(|provider| provider.name).collect();
         out!("Wrote {path} for {}. Next:", names.join(" and "));
         let option = if self.path.as_os_str() == DEFAULT_PATH { String::new() } else { format!(" --config {path}") };
-        for command in ["check", "run assistant \"Say hello.\"", "serve"] {
+        let run = if self.team { "run desk \"Should we rent or buy?\"" } else { "run assistant \"Say hello.\"" };
+        for command in ["check", run, "serve"] {
             out!("  {} {command}{option}", program());
         }
         Ok(Exit::Finished)
@@ -80,7 +85,7 @@ async fn detect() -> Vec<Provider> {
 }
 
 /// A configuration. If there are two providers, each answers when the other cannot.
-fn content(providers: &[Provider]) -> String {
+fn content(providers: &[Provider], team: bool) -> String {
     let (mut accounts, mut models) = (Vec::new(), Vec::new());
     for (Provider { kind, key, model, .. }, name) in providers.iter().zip(["main", "second"]) {
         let key = if key.is_empty() { String::new() } else { format!("api_key = {{ env = \"{key}\" }}\n") };
@@ -89,7 +94,9 @@ fn content(providers: &[Provider]) -> String {
         let fallbacks = if providers.len() > 1 { format!("fallbacks = [\"{other}\"]\n") } else { String::new() };
         models.push(format!("[models.{name}]\nprovider = \"{kind}\"\nmodel = \"{model}\"\n{fallbacks}\n"));
     }
-    include_str!("init.toml").replace("PROVIDERS AND MODELS\n\n", &[accounts, models].concat().concat())
+    let agents = if team { include_str!("init_team.toml") } else { include_str!("init_agent.toml") };
+    let accounts_and_models = [accounts, models].concat().concat();
+    format!("{}{accounts_and_models}{agents}", include_str!("init.toml"))
 }
 
 #[cfg(test)]
@@ -102,8 +109,11 @@ mod tests {
     #[test]
     fn every_written_configuration_is_valid() {
         for providers in [vec![ANTHROPIC], vec![OPENAI], vec![ANTHROPIC, OPENAI], vec![OLLAMA], vec![SIMULATOR]] {
-            let loaded = LoadedConfig::parse(Path::new("brigade.toml"), &content(&providers), []);
-            assert!(loaded.is_ok(), "{providers:?}: {}", loaded.unwrap_err());
+            for (team, agents) in [(false, 1), (true, 3)] {
+                let loaded = LoadedConfig::parse(Path::new("brigade.toml"), &content(&providers, team), []);
+                let loaded = loaded.unwrap_or_else(|error| panic!("{providers:?}: {error}"));
+                assert_eq!(loaded.config.agents.len(), agents);
+            }
         }
     }
 }

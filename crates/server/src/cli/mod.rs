@@ -10,8 +10,9 @@ mod reload;
 mod run;
 mod serve;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use brigade_commands::{
     ApprovalsCommand, ConfigCommand, EXIT_CODES, Exit, InitCommand, KeysCommand, OutputClosed, RunsCommand,
     SimulateCommand, StoreCommand, TraceCommand, note, out,
@@ -66,6 +67,12 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Writes manual pages, one for each command
+    #[command(after_help = "Example:\n  brigade manual /usr/local/share/man/man1")]
+    Manual {
+        /// The folder; it is created if it does not exist
+        folder: PathBuf,
+    },
 }
 
 const EXAMPLES: &str = "\
@@ -109,6 +116,13 @@ impl Cli {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "brigade", &mut script);
                 out!("{}", String::from_utf8_lossy(&script).trim_end());
+                Ok(Exit::Finished)
+            }
+            Command::Manual { folder } => {
+                let failed = || format!("cannot write manual pages to {}", folder.display());
+                std::fs::create_dir_all(&folder).with_context(failed)?;
+                clap_mangen::generate_to(Self::command(), &folder).with_context(failed)?;
+                out!("Wrote {}; `man -l {}` shows it.", folder.display(), folder.join("brigade.1").display());
                 Ok(Exit::Finished)
             }
         }

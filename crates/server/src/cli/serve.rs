@@ -61,6 +61,8 @@ impl ServeCommand {
         let logging = start_logging(&loaded.config.log)?;
         loaded.ignored_variables.iter().for_each(|warning| tracing::warn!("{warning}"));
         let (server, asks_for_approvals) = (loaded.config.server.clone(), loaded.config.asks_for_approvals());
+        // Before anything is started: a run that begins at an address in use would be paid for and never be seen.
+        let listeners = Listeners::bind(&server).await?;
         let simulator = if self.demo { Some(SimulatorProcess::start().await?) } else { None };
         let configured = match &simulator {
             Some(simulator) => ConfiguredApi::start_demo(&loaded, &simulator.base_url).await?,
@@ -72,7 +74,7 @@ impl ServeCommand {
         let history = self.history.then(|| AbortOnDropHandle::new(runtime.spawn(demo_history::play(Arc::clone(&api)))));
         let reloads = Reloads::new(self, configured, logging.clone(), asks_for_approvals);
         let _watching = AbortOnDropHandle::new(runtime.spawn(reloads.watch(hangups)));
-        let exit = serve(&api, &server, asks_for_approvals).await?;
+        let exit = serve(&api, &server, listeners, asks_for_approvals).await?;
         drop(history);
         logging.flush();
         Ok(exit)
@@ -117,20 +119,38 @@ pub(super) fn print_token(api: &Api, asks_for_approvals: bool) {
     }
 }
 
+/// The addresses of a server. Clients that connect before it serves wait in the queue of the system.
+struct Listeners {
+    main: TcpListener,
+    metrics: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(server: &ServerConfig) -> anyhow::Result<Self> {
+        let main = bind(server.listen).await?;
+        let metrics = match server.metrics_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        Ok(Self { main, metrics })
+    }
+}
+
 /// Serves until a signal asks to stop.
-async fn serve(api: &Arc<Api>, server: &ServerConfig, asks_for_approvals: bool) -> anyhow::Result<Exit> {
+async fn serve(
+    api: &Arc<Api>,
+    server: &ServerConfig,
+    Listeners { main, metrics }: Listeners,
+    asks_for_approvals: bool,
+) -> anyhow::Result<Exit> {
     let (stop, stopped) = watch::channel(false);
     // What the store knows of earlier processes.
     let spent_before = api.ledger().spending().total();
-    let main = bind(server.listen).await?;
     let address = main.local_addr()?;
-    let _metrics = match server.metrics_listen {
-        Some(address) => {
-            let serving = brigade_edge::serve(bind(address).await?, api.metrics_router(), stopped.clone());
-            Some(AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(serving)))
-        }
-        None => None,
-    };
+    let _metrics = metrics.map(|listener| {
+        let serving = brigade_edge::serve(listener, api.metrics_router(), stopped.clone());
+        AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(serving))
+    });
     print_token(api, asks_for_approvals);
     let names: Vec<_> = api.setup().agents.keys().cloned().collect();
     tracing::info!("listening on http://{address}; agents: {}", names.join(", "));

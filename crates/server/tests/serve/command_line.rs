@@ -729,3 +729,25 @@ async fn a_run_beside_a_server_with_the_same_store_says_how_the_server_takes_the
     assert!(next.exit().await.success());
     assert!(next.log().contains("stopped; $0.0000 spent"), "{}", next.log());
 }
+
+#[tokio::test]
+async fn the_manual_has_a_page_for_each_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = brigade(folder.path(), &["manual", "man/man1"], "").await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let page = |name: &str| std::fs::read_to_string(folder.path().join("man/man1").join(name)).unwrap();
+    assert!(page("brigade.1").contains("Exit codes"));
+    assert!(page("brigade-serve.1").contains("SIGHUP reloads the configuration"));
+    assert!(page("brigade-store-backup.1").contains("Copies the store"));
+}
+
+#[tokio::test]
+async fn a_team_that_init_wrote_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = brigade(folder.path(), &["init", "--team"], "").await;
+    assert!(output.status.success() && stdout(&output).contains(" run desk \""), "{}", stdout(&output));
+    let output = brigade(folder.path(), &["check", "--simulate"], "").await;
+    assert!(output.status.success() && stdout(&output).contains("3 agents"), "{}", stdout(&output));
+    let output = brigade(folder.path(), &["run", "desk", "Rent or buy?", "--simulate"], "").await;
+    assert!(output.status.success(), "{}", stderr(&output));
+}

@@ -128,6 +128,19 @@ fn the_demo_survives_the_crash_of_its_process_and_pays_for_no_step_twice() {
 }
 
 #[test]
+fn a_port_in_use_is_reported_before_a_run_of_the_history_starts() {
+    let state = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = Command::new(BRIGADE);
+    command.args(["demo", "--serve", "--listen", &address]).env("XDG_STATE_HOME", state.path());
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && stderr.contains("choose another address with `--listen`"), "{stderr}");
+    assert!(!stderr.contains("brigade_core"), "a run was started: {stderr}");
+}
+
+#[test]
 fn the_demo_prints_commands_that_work_here() {
     let state = tempfile::tempdir().unwrap();
     let mut command = Command::new(BRIGADE);
