@@ -1,4 +1,5 @@
-//! The READMEs of the crates. Their examples are compiled as doctests of this crate, which depends on all of them.
+//! The READMEs of the crates, and the pages in `docs/`. Their examples are compiled as doctests of this crate, which
+//! depends on all of them.
 
 #[doc = include_str!("../../crates/commands/README.md")]
 mod commands {}
@@ -59,3 +60,18 @@ mod tools {}
 
 #[doc = include_str!("../../crates/values/README.md")]
 mod values {}
+
+#[doc = include_str!("../../docs/explanation/coming-from.md")]
+mod page_explanation_coming_from {}
+
+#[doc = include_str!("../../docs/how-to/approvals.md")]
+mod page_how_to_approvals {}
+
+#[doc = include_str!("../../docs/how-to/embed.md")]
+mod page_how_to_embed {}
+
+#[doc = include_str!("../../docs/how-to/memory.md")]
+mod page_how_to_memory {}
+
+#[doc = include_str!("../../docs/tutorial.md")]
+mod page_tutorial {}

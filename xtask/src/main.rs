@@ -10,6 +10,7 @@
     reason = "there is no async runtime, and the measured time is real"
 )]
 
+mod book;
 mod ci;
 mod commands;
 mod rules;
@@ -64,6 +65,11 @@ enum Command {
     Mutants(commands::mutants::Options),
     /// Lets git check formatting and house rules before each commit.
     Hooks(commands::hooks::Options),
+    /// Compares the generated pages in docs/ with the code, checks links, and builds the site in target/book.
+    Docs(book::book::Options),
+    /// Prepares a release, or builds its files. Publishes nothing.
+    #[command(subcommand)]
+    Release(commands::release::Command),
     /// Compiles the libraries with the oldest Rust that their manifests name. Installs it with rustup.
     OldestRust,
     /// Writes the embedded price table from joined price lists.
@@ -99,6 +105,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Advisories => steps::deny::check_advisories(&shell),
         Command::Mutants(options) => commands::mutants::run(&shell, &options),
         Command::Hooks(options) => commands::hooks::run(&shell, &options),
+        Command::Docs(options) => book::book::run(&shell, &options),
+        Command::Release(command) => commands::release::run(&shell, &command),
         Command::OldestRust => commands::oldest_rust::run(&shell),
         Command::Prices(options) => commands::prices::run(&shell, &options),
     }?;

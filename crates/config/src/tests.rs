@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use super::*;
 
+mod documents;
+
 const MINIMAL: &str = r#"
 [providers.openai]
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use xshell::Shell;
 
+use crate::book::book;
 use crate::rules::{direction, tidy};
 use crate::source::workspace::Workspace;
 use crate::steps::tally::Tally;
@@ -47,6 +48,8 @@ pub(crate) enum Step {
     Examples,
     /// Documentation, warnings denied.
     Docs,
+    /// The pages in docs/: the generated ones, links, and the site.
+    Book,
     /// Banned crates, licences and sources.
     Deny,
     /// The Dockerfile and the Kubernetes manifests, by their own linters.
@@ -59,7 +62,7 @@ pub(crate) enum Step {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Leave out the slow steps: programs, package, alone, postgres, api, console, interleavings, instructions,
-    /// examples, docs, deny, deploy, github.
+    /// examples, docs, book, deny, deploy, github.
     #[arg(long)]
     fast: bool,
     /// Fail if any check was skipped, for example because a program or the network is missing.
@@ -91,6 +94,7 @@ impl Step {
             | Self::Instructions
             | Self::Examples
             | Self::Docs
+            | Self::Book
             | Self::Deny
             | Self::Deploy
             | Self::Github => true,
@@ -125,6 +129,7 @@ impl Step {
             Self::Doctests => build::doctests(shell, tally),
             Self::Examples => examples::run_all(shell),
             Self::Docs => build::docs(shell),
+            Self::Book => book::check(shell),
             Self::Deny => deny::check(shell),
             Self::Deploy => deploy::check(shell, tally),
             Self::Github => github::check(shell, tally),

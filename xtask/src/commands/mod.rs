@@ -8,4 +8,5 @@ pub(crate) mod live;
 pub(crate) mod mutants;
 pub(crate) mod oldest_rust;
 pub(crate) mod prices;
+pub(crate) mod release;
 pub(crate) mod swarm;
