@@ -17,7 +17,7 @@ use crate::{exit::Exit, note, options::ConfigArg, out, runs::open_store};
 Examples:
   brigade approvals                                        the calls that wait for an approval
   brigade approvals approve apr_7f0c… --reason \"Paid twice.\"
-  brigade approvals deny apr_7f0c… --reason \"Too much.\"
+  brigade approvals deny 7f0c --reason \"Too much.\"
   brigade approvals approve apr_7f0c… --arguments '{\"order\": \"A-17\", \"amount\": 20}'
 
 It asks the running server of the configuration, with an API key that has the scope \"approve\", or without keys with the
@@ -27,7 +27,7 @@ pub struct ApprovalsCommand {
     /// What to do
     #[arg(value_enum, default_value_t = Action::List)]
     action: Action,
-    /// The id of the approval
+    /// The id of the approval, or its first digits: at least 4, if no other call that waits begins with them
     #[arg(required_if_eq_any([("action", "approve"), ("action", "deny")]))]
     id: Option<String>,
     /// Why. The model reads the reason of a denial
@@ -81,14 +81,22 @@ impl ApprovalsCommand {
         let builder = Client::builder().timeout(TIMEOUT);
         // The server of the configuration is on this machine, and its key must not go to a proxy.
         let client = if self.url.is_none() { builder.no_proxy() } else { builder }.build()?;
-        let request = match &self.id {
+        let list = || client.get(format!("{base}/v1/approvals?status=pending&limit=100"));
+        let id = match &self.id {
+            Some(start) if !is_whole(start) => match self.send(list()).await? {
+                Some(pending) => Some(whole_id(start, &pending)?),
+                None => self.id.clone(),
+            },
+            id => id.clone(),
+        };
+        let request = match &id {
             Some(id) if self.action != Action::List => {
                 let decision = if self.action == Action::Approve { "approve" } else { "deny" };
                 let body = json!({ "decision": decision, "reason": self.reason, "arguments": arguments });
                 let request = client.post(format!("{base}/v1/approvals/{id}"));
                 request.header(CONTENT_TYPE, "application/json").body(body.to_string())
             }
-            _ => client.get(format!("{base}/v1/approvals?status=pending&limit=100")),
+            _ => list(),
         };
         match self.send(request).await? {
             Some(answer) => print(&answer)?,
@@ -117,10 +125,13 @@ impl ApprovalsCommand {
 
     async fn in_store(&self, arguments: Option<Map<String, Value>>) -> anyhow::Result<()> {
         let durable = Durable::shared(open_store(&self.config).await?);
-        let Some(id) = self.id.as_ref().filter(|_| self.action != Action::List) else {
-            let query = ApprovalQuery::default().status(ApprovalStatus::Pending);
-            let approvals: Vec<_> = durable.store().approvals(&query).await?.iter().map(view).collect();
-            return print(&json!({ "data": approvals }));
+        let query = ApprovalQuery::default().status(ApprovalStatus::Pending);
+        let pending: Vec<_> = durable.store().approvals(&query).await?.iter().map(view).collect();
+        let pending = json!({ "data": pending });
+        let id = match self.id.as_deref().filter(|_| self.action != Action::List) {
+            None => return print(&pending),
+            Some(start) if !is_whole(start) => whole_id(start, &pending)?,
+            Some(id) => id.to_owned(),
         };
         let answer = if self.action == Action::Approve {
             let answer = ApprovalAnswer::approve(LOCAL_CALLER);
@@ -128,11 +139,44 @@ impl ApprovalsCommand {
         } else {
             ApprovalAnswer::deny(LOCAL_CALLER)
         };
-        if let Some(refusal) = durable.answer_approval(id, answer.reason(self.reason.clone())).await?.refusal() {
+        if let Some(refusal) = durable.answer_approval(&id, answer.reason(self.reason.clone())).await?.refusal() {
             bail!(refusal);
         }
         note!("the run goes on when the server starts");
         Ok(())
+    }
+}
+
+/// How an id begins, and the number of digits after that.
+const PREFIX: &str = "apr_";
+const DIGITS: usize = 32;
+
+/// Fewer digits could be a mistake, and one call that waits would begin with them.
+const LEAST_DIGITS: usize = 4;
+
+fn is_whole(id: &str) -> bool {
+    id.strip_prefix(PREFIX).is_some_and(|digits| digits.len() == DIGITS)
+}
+
+/// The id of the pending approval that begins with these digits.
+fn whole_id(start: &str, pending: &Value) -> anyhow::Result<String> {
+    let digits = start.trim_end_matches('…');
+    let digits = digits.strip_prefix(PREFIX).unwrap_or(digits);
+    if pending.get("has_more") == Some(&Value::Bool(true)) {
+        bail!("more than 100 calls wait, so write the whole id");
+    }
+    if digits.len() < LEAST_DIGITS {
+        bail!("write at least {LEAST_DIGITS} digits of the id; `brigade approvals` lists the calls that wait");
+    }
+    let all = pending.get("data").and_then(Value::as_array).into_iter().flatten();
+    let ids = all.filter_map(|approval| approval.get("id").and_then(Value::as_str));
+    let mut found = ids.filter(|id| id.strip_prefix(PREFIX).is_some_and(|id| id.starts_with(digits)));
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only.to_owned()),
+        (Some(_), Some(_)) => bail!("several calls that wait have ids that begin with `{digits}`; write more digits"),
+        (None, _) => {
+            bail!("no call that waits has an id that begins with `{digits}`; `brigade approvals` lists them")
+        }
     }
 }
 
@@ -164,14 +208,40 @@ fn view(approval: &Approval) -> Value {
 fn line(approval: &Value) -> String {
     let text = |name: &str| approval.get(name).and_then(Value::as_str).unwrap_or_default();
     let arguments = approval.get("arguments").map(ToString::to_string).unwrap_or_default();
+    let edited = if approval.get("edited") == Some(&Value::Bool(true)) { ", edited" } else { "" };
     printable(&format!(
         "{} {:<8} {} {arguments} (run {} of {} by {}, until {})",
         text("id"),
-        text("status"),
+        format!("{}{edited}", text("status")),
         text("tool"),
         text("run"),
         text("agent"),
         text("key"),
         text("expires_at")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_digits_of_an_id_are_enough_if_they_are_those_of_one_call() {
+        let ids = ["apr_7f0c1111111111111111111111111111", "apr_7f0c2222222222222222222222222222"];
+        let pending = |count: usize, has_more: bool| {
+            let data: Vec<_> = ids.iter().take(count).map(|id| json!({ "id": id })).collect();
+            json!({ "data": data, "has_more": has_more })
+        };
+        for start in ["7f0c", "apr_7f0c", "apr_7f0c1…", "7f0c1111"] {
+            assert!(!is_whole(start));
+            assert_eq!(whole_id(start, &pending(1, false)).unwrap(), ids[0]);
+        }
+        assert_eq!(whole_id("7f0c2", &pending(2, false)).unwrap(), ids[1]);
+        let refused = |start, pending| whole_id(start, &pending).unwrap_err().to_string();
+        assert!(refused("7f0c", pending(2, false)).contains("several"));
+        assert!(refused("0c11", pending(2, false)).contains("no call"));
+        assert!(refused("apr_", pending(1, false)).contains("at least 4"), "a mistake must not allow the only call");
+        assert!(refused("7f0c", pending(1, true)).contains("whole id"));
+        assert!(is_whole(ids[0]));
+    }
 }

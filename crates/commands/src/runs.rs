@@ -1,11 +1,12 @@
 //! `brigade runs`
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, bail};
-use brigade_core::RunId;
+use brigade_config::LoadedConfig;
+use brigade_core::{RunId, StepRecord};
 use brigade_durable::{Durable, RunQuery, RunStore, StoredRun};
-use brigade_store::{Database, SqliteRunStore};
+use brigade_store::{Database, SqliteRunStore, StoredRuns};
 use brigade_terminal::printable;
 use clap::{Args, ValueEnum};
 use uuid::Uuid;
@@ -20,8 +21,9 @@ Examples:
   brigade runs resume 019abf3e-5e1c-7cc0-a5f1-0d9c6d2b7e43 --from 2/tool:1
   brigade runs cancel 019abf3e-5e1c-7cc0-a5f1-0d9c6d2b7e43
 
-The runs are those of `POST /v1/runs` in the configured `store`. The server must not be running: ask a running one with
-`GET /v1/runs`, and `POST /v1/runs/ID/resume` or `/cancel`. A run that is resumed goes on when the server starts.")]
+The runs are those of `POST /v1/runs` in the configured `store`. `list` and `show` work while a server is running. `resume` and
+`cancel` need a stopped one: ask a running server with `POST /v1/runs/ID/resume` or `/cancel`. A run that is resumed goes on
+when the server starts.")]
 pub struct RunsCommand {
     /// What to do
     #[arg(value_enum, default_value_t = Action::List)]
@@ -53,25 +55,35 @@ enum Action {
 
 impl RunsCommand {
     pub async fn run(self) -> anyhow::Result<Exit> {
-        let durable = Durable::shared(open_store(&self.config).await?);
         let id = self.id.map(RunId::from);
         match (self.action, id) {
             (Action::List, _) | (_, None) => {
-                for run in durable.store().list(&RunQuery::default().limit(self.limit)).await? {
+                let runs = RunReader::open(&self.config).await?;
+                for run in runs.list(RunQuery::default().limit(self.limit)).await? {
                     out!("{}", line(&run));
                 }
             }
-            (Action::Show, Some(id)) => show(&durable, id).await?,
+            (Action::Show, Some(id)) => show(&RunReader::open(&self.config).await?, id).await?,
             (Action::Resume, Some(id)) => {
+                let durable = self.durable(&format!("POST /v1/runs/{id}/resume")).await?;
                 durable.resume(id, self.from.as_deref()).await?;
                 note!("{id} goes on when the server starts");
             }
             (Action::Cancel, Some(id)) => {
+                let durable = self.durable(&format!("POST /v1/runs/{id}/cancel")).await?;
                 durable.cancel(id).await?;
                 note!("{id} ends when the server starts");
             }
         }
         Ok(Exit::Finished)
+    }
+
+    /// The runs, to be changed. `request` does the same at a running server.
+    async fn durable(&self, request: &str) -> anyhow::Result<Durable> {
+        let store = open_store(&self.config).await;
+        Ok(Durable::shared(
+            store.with_context(|| format!("cannot change the store; ask a running server with `{request}`"))?,
+        ))
     }
 }
 
@@ -81,6 +93,50 @@ pub(crate) async fn open_store(config: &ConfigArg) -> anyhow::Result<Arc<dyn Run
     if let Some(address) = loaded.config.store_address() {
         return postgres::runs(address).await;
     }
+    let path = store_path(&loaded)?;
+    let opened = tokio::task::spawn_blocking(move || Database::open(path)).await?;
+    Ok(Arc::new(SqliteRunStore::new(opened.context("stop the server, or ask it over HTTP")?)))
+}
+
+/// The stored runs, to be read while a server may use them.
+enum RunReader {
+    File(StoredRuns),
+    Shared(Arc<dyn RunStore>),
+}
+
+impl RunReader {
+    async fn open(config: &ConfigArg) -> anyhow::Result<Self> {
+        let loaded = config.load()?;
+        match loaded.config.store_address() {
+            Some(address) => Ok(Self::Shared(postgres::runs(address).await?)),
+            None => Ok(Self::File(StoredRuns::open(store_path(&loaded)?)?)),
+        }
+    }
+
+    async fn list(&self, query: RunQuery) -> anyhow::Result<Vec<StoredRun>> {
+        Ok(match self {
+            Self::File(runs) => runs.list(query).await?,
+            Self::Shared(runs) => runs.list(&query).await?,
+        })
+    }
+
+    async fn find(&self, run: RunId) -> anyhow::Result<Option<StoredRun>> {
+        Ok(match self {
+            Self::File(runs) => runs.find(run).await?,
+            Self::Shared(runs) => runs.find(run).await?,
+        })
+    }
+
+    async fn journal(&self, run: RunId) -> anyhow::Result<Vec<StepRecord>> {
+        Ok(match self {
+            Self::File(runs) => runs.journal(run).await?,
+            Self::Shared(runs) => runs.journal(run).await?,
+        })
+    }
+}
+
+/// The path of the store, which exists.
+fn store_path(loaded: &LoadedConfig) -> anyhow::Result<PathBuf> {
     let Some(path) = &loaded.config.store else {
         bail!("no `store` is configured, so no runs are kept; add `store = \"brigade.db\"` to the configuration");
     };
@@ -88,14 +144,13 @@ pub(crate) async fn open_store(config: &ConfigArg) -> anyhow::Result<Arc<dyn Run
     if !path.exists() {
         bail!("{} does not exist; the server creates it at its first start", path.display());
     }
-    let opened = tokio::task::spawn_blocking(move || Database::open(path)).await?;
-    Ok(Arc::new(SqliteRunStore::new(opened.context("stop the server, or ask it over HTTP")?)))
+    Ok(path)
 }
 
-async fn show(durable: &Durable, id: RunId) -> anyhow::Result<()> {
-    let run = durable.store().find(id).await?.with_context(|| format!("there is no stored run {id}"))?;
+async fn show(runs: &RunReader, id: RunId) -> anyhow::Result<()> {
+    let run = runs.find(id).await?.with_context(|| format!("there is no stored run {id}"))?;
     out!("{}", line(&run));
-    for step in durable.store().journal(id).await? {
+    for step in runs.journal(id).await? {
         let state = format!("{:?}", step.state).to_lowercase();
         out!("  {:<24} {:<7} {} {}", printable(&step.path), state, step.cost.total(), printable(&step.name));
     }

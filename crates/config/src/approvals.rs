@@ -1,9 +1,12 @@
 //! The `[approvals]` section, and which calls a person must approve.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Unexpected, Visitor},
+};
 use serde_json::{Map, Value};
 
 use super::units;
@@ -28,8 +31,8 @@ pub struct ApprovalsConfig {
 }
 
 /// Which calls a person must approve.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ApproveConfig {
     /// No call.
@@ -39,6 +42,59 @@ pub enum ApproveConfig {
     Always,
     /// Calls whose arguments match this JSON Schema: `{ when = { properties = { amount = { minimum = 100 } } } }`.
     When(Map<String, Value>),
+}
+
+/// What is done with a call that may have had its effect before a crash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum InDoubtConfig {
+    /// The run waits until a person decides.
+    #[default]
+    Ask,
+    /// The run fails.
+    Fail,
+    /// The model reads that it is not known.
+    TellModel,
+}
+
+/// Reads [`ApproveConfig`].
+struct ApproveVisitor;
+
+impl<'de> Deserialize<'de> for ApproveConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ApproveVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for ApproveVisitor {
+    type Value = ApproveConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`\"never\"`, `\"always\"`, or `{ when = SCHEMA }` with a JSON Schema of the arguments")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<ApproveConfig, E> {
+        match text {
+            "never" => Ok(ApproveConfig::Never),
+            "always" => Ok(ApproveConfig::Always),
+            other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ApproveConfig, A::Error> {
+        let wrong = || de::Error::invalid_value(Unexpected::Map, &Self);
+        match map.next_key::<String>()?.as_deref() {
+            Some("when") => {}
+            Some(other) => return Err(de::Error::unknown_field(other, &["when"])),
+            None => return Err(wrong()),
+        }
+        let schema = map.next_value()?;
+        match map.next_key::<String>()? {
+            Some(other) => Err(de::Error::unknown_field(&other, &["when"])),
+            None => Ok(ApproveConfig::When(schema)),
+        }
+    }
 }
 
 impl Default for ApprovalsConfig {

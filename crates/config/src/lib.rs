@@ -49,7 +49,7 @@ mod unused;
 mod worst_case;
 
 pub use agent::{AgentConfig, CallerInstructions, FailurePolicy, OnExhaustedConfig, WorkerConfig};
-pub use approvals::{ApprovalsConfig, ApproveConfig};
+pub use approvals::{ApprovalsConfig, ApproveConfig, InDoubtConfig};
 pub use budget::BudgetConfig;
 pub use config::Config;
 pub use environment::environment;

@@ -281,6 +281,23 @@ fn settings_without_an_effect_are_pointed_out() {
 }
 
 #[test]
+fn a_wrong_value_of_approve_says_what_to_write() {
+    let tool = |line: &str| toml::from_str::<ToolConfig>(&format!("description = \"Pays.\"\n{line}"));
+    for wrong in ["true", "\"sometimes\"", "{ if = {} }", "{}", "{ when = {}, unless = {} }"] {
+        let error = tool(&format!("approve = {wrong}")).unwrap_err().to_string();
+        assert!(error.contains("when"), "{wrong}: {error}");
+        assert!(error.contains("`\"always\"`") || wrong.starts_with('{'), "{wrong}: {error}");
+    }
+    for (right, expected) in [("never", ApproveConfig::Never), ("always", ApproveConfig::Always)] {
+        let tool = tool(&format!("approve = \"{right}\"\nin_doubt = \"tell_model\"")).unwrap();
+        assert_eq!((tool.approve, tool.in_doubt), (expected, InDoubtConfig::TellModel));
+    }
+    let tool = tool("approve = { when = { required = [\"a\"] } }").unwrap();
+    assert!(matches!(tool.approve, ApproveConfig::When(schema) if schema.contains_key("required")));
+    assert_eq!(tool.in_doubt, InDoubtConfig::Ask);
+}
+
+#[test]
 fn keys_whose_calls_no_key_may_approve_are_pointed_out() {
     let key =
         |name: &str, more: &str| format!("[keys.{name}]\nhash = \"{}\"\n{more}\n", KeyHash::of(&format!("brg_{name}")));

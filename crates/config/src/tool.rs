@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
 use super::{
-    ApproveConfig, SecretOrText, SecretSource,
+    ApproveConfig, InDoubtConfig, SecretOrText, SecretSource,
     units::{self, ByteSize},
 };
 
@@ -30,6 +30,11 @@ pub struct ToolConfig {
     /// arguments match a JSON Schema. A server needs a `store` for this.
     #[serde(default)]
     pub approve: ApproveConfig,
+    /// What is done with a call that may have had its effect before a crash, if `effect` is "once": "ask" (the default) waits
+    /// until a person decides, "fail" ends the run, and `"tell_model"` lets the model read that it is not known. The call is
+    /// never repeated by itself.
+    #[serde(default)]
+    pub in_doubt: InDoubtConfig,
     /// The maximum duration of one call. 30 s by default.
     #[serde(default, deserialize_with = "units::some_duration")]
     #[schemars(with = "Option<String>")]

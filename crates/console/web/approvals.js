@@ -24,7 +24,7 @@ export function Approvals({ state, open }) {
 
 function Decided({ approval, now }) {
   const [tone, shape] = ENDS[approval.status] ?? ["quiet", "slash"];
-  return html`<tr><td><span class=${`outcome ${tone}`}><${Icon} shape=${shape} />${plain(approval.status)}${approval.edited_arguments ? ", edited" : ""}</span></td>
+  return html`<tr><td><span class=${`outcome ${tone}`}><${Icon} shape=${shape} />${plain(approval.status)}${approval.edited ? ", edited" : ""}</span></td>
     <td><a href=${href(`runs/${approval.run}`)}><bdi>${plain(approval.tool)}</bdi></a></td><td class="wide"><bdi>${plain(approval.agent)}</bdi></td><td><bdi>${plain(approval.decided_by ?? "")}</bdi></td>
     <td>${approval.decided_at && html`<${Ago} time=${approval.decided_at} now=${now} />`}</td><td class="wide"><bdi>${plain(approval.reason ?? "")}</bdi></td></tr>`;
 }

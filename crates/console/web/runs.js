@@ -105,7 +105,7 @@ export function Runs({ query }) {
   };
   return html`<form class="filters" role="search" onSubmit=${search}>
       <input type="search" name="q" value=${q} placeholder="search: trace, agent, key, session …" aria-label="Search runs" autocomplete="off" spellcheck="false" onInput=${(event) => setQuery({ q: event.target.value })} />
-      <${Choice} label="outcome" value=${outcome} options=${[["", "any outcome"], ["running", "running"], ["failed", "failed"], ["cancelled", "cancelled"], ["interrupted", "interrupted"], ...STOPS.map((stop) => [stop, stopName(stop)])]} onChange=${(value) => setQuery({ outcome: value })} />
+      <${Choice} label="outcome" value=${outcome} options=${[["", "any outcome"], ["running", "running"], ["waiting", "waiting"], ["failed", "failed"], ["cancelled", "cancelled"], ["interrupted", "interrupted"], ...STOPS.map((stop) => [stop, stopName(stop)])]} onChange=${(value) => setQuery({ outcome: value })} />
       <${Choice} label="agent" value=${agent} options=${[["", "any agent"], ...(models.data?.data ?? []).map((model) => [model.id, plain(model.id)])]} onChange=${(value) => setQuery({ agent: value })} />
       ${keys.length > 1 || key ? html`<${Choice} label="key" value=${key} options=${[["", "any key"], ...keys.map((name) => [name, plain(name)])]} onChange=${(value) => setQuery({ key: value })} />` : null}
       <${Choice} label="time" value=${since} options=${TIMES} onChange=${(value) => setQuery({ since: value })} />

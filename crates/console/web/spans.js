@@ -96,7 +96,7 @@ class Builder {
     if (!root || !Number.isFinite(start)) return;
     const end = approval.decided_at ? Date.parse(approval.decided_at) : approval.status === "pending" ? null : start;
     const by = approval.decided_by ? ` by ${plain(approval.decided_by)}` : "";
-    const note = approval.status === "pending" ? "waits for approval" : `${words(approval.status)}${by}`;
+    const note = approval.status === "pending" ? "waits for approval" : `${words(approval.status)}${approval.edited ? ", edited," : ""}${by}`;
     const facts = [["tool", plain(approval.tool)], ["step", plain(approval.step)], ["expires", new Date(approval.expires_at).toLocaleString()]];
     this.span(root, { kind: "person", label: `tool ${plain(approval.tool)}`, note, start, end, facts, text: plain(approval.reason ?? "", true) });
     root.children.sort((a, b) => a.start - b.start);

@@ -9,13 +9,15 @@ use std::{
 };
 
 use brigade_core::{
-    Agent, Effect, Event, Message, Run, RunId, Schema, Task, Tool, ToolLimits, ToolOutput, Worker,
+    Agent, Effect, Event, Message, OnFailure, Run, RunId, Schema, Task, Tool, ToolLimits, ToolOutput, Worker,
     testing::{Recorder, ScriptedModel, Turn},
     tool_fn,
 };
 use brigade_durable::{
     Answered, Approval, ApprovalAnswer, ApprovalQuery, ApprovalRule, ApprovalStatus, ApprovedTool, CancellationToken,
-    Durable, DurableError, MemoryRunStore, RunState, RunStore as _, StoredRun, Submission, WaitReason,
+    Durable, DurableError, InDoubt, MemoryRunStore, RunState, RunStore as _, StoredRun, Submission, WaitReason,
+    WorkEnd,
+    testing::{Moment, StoppingStore},
 };
 use serde_json::{Value, json};
 
@@ -134,8 +136,9 @@ async fn ends(durable: &Durable, run: RunId, text: &str) {
 async fn an_approved_call_is_made_once_and_a_declined_tool_is_not_run() {
     for is_approved in [true, false] {
         let world = World::new([refund("1", 250), Turn::text("The end.")]);
+        let recorder = Recorder::new();
         world
-            .during(world.desk(), async |durable| {
+            .during(world.desk().observer(Arc::new(recorder.clone())), async |durable| {
                 let run = submit(&durable).await;
                 let waiting = waits(&durable, run).await.waiting.unwrap();
                 assert_eq!((waiting.paths.as_slice(), world.paid().len()), (["1/tool:1".to_owned()].as_slice(), 0));
@@ -152,6 +155,15 @@ async fn an_approved_call_is_made_once_and_a_declined_tool_is_not_run() {
         assert_eq!(world.paid(), if is_approved { vec![250] } else { vec![] });
         assert_eq!(world.requests().contains("The order is too old."), !is_approved, "the model reads why not");
         assert_eq!(world.model().requests().len(), 2, "no turn was repeated");
+        let ended = recorder.events().into_iter().filter_map(|(_, event)| match event {
+            Event::ToolEnded { outcome, reason, .. } => Some((outcome.name(), reason.map(|reason| reason.to_string()))),
+            Event::RunWaiting { reason, .. } => Some(("run", Some(reason.to_string()))),
+            Event::RunFailed { message, .. } => panic!("{message}"),
+            _ => None,
+        });
+        let wait = || Some("`refund` waits for an approval (step `1/tool:1`)".to_owned());
+        let last = if is_approved { ("ok", None) } else { ("error", Some("denied by ada".to_owned())) };
+        assert_eq!(ended.collect::<Vec<_>>(), [("waiting", wait()), ("run", wait()), last], "logs say who denied it");
     }
 }
 
@@ -206,7 +218,8 @@ async fn what_runs_is_what_was_edited_if_the_schema_allows_it() {
             waits(&durable, run).await;
             let approval = world.pending(run).await.remove(0);
             let edited = |arguments: Value| ApprovalAnswer::approve("ada").arguments(&arguments);
-            for wrong in [json!({ "amount": "much" }), json!({}), json!([])] {
+            let reserved = json!({ "$serde_json::private::RawValue": "1", "amount": 1 });
+            for wrong in [json!({ "amount": "much" }), json!({}), json!([]), reserved] {
                 let refused = durable.answer_approval(&approval.id, edited(wrong)).await.unwrap_err();
                 assert!(matches!(refused, DurableError::EditedArguments(_)), "{refused}");
             }
@@ -577,4 +590,121 @@ async fn without_an_approver_the_call_is_not_made() {
     let outcome = world.desk().run("Please pay me back.").await.unwrap();
     assert_eq!((&*outcome.text, world.paid()), ("The end.", vec![]));
     assert!(world.requests().contains("no person can be asked"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_doubt_fails_the_run_or_is_told_to_the_model_as_its_tool_says() {
+    for policy in [InDoubt::Fail, InDoubt::TellModel] {
+        let world = World::new([refund("1", 250), Turn::text("The end.")]);
+        let run = interrupted(&world).await;
+        let durable = Durable::new(world.store.clone()).agent("desk", world.desk());
+        let durable = durable.in_doubt(move |_, tool| if tool == "refund" { policy } else { InDoubt::Ask });
+        let ended = tokio::select! {
+            () = durable.work(CancellationToken::new()) => panic!("the worker stopped"),
+            ended = durable.wait(run) => ended.unwrap(),
+        };
+        if policy == InDoubt::Fail {
+            let error = ended.error.unwrap();
+            assert!(error.contains("`refund` (step `1/tool:1/call`)") && error.contains("resume"), "{error}");
+        } else {
+            assert_eq!(ended.status, RunState::Finished, "{ended:?}");
+            assert!(world.requests().contains("It is not known whether `refund` had its effect"));
+        }
+        assert_eq!(world.paid(), [250], "it is not made again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_in_the_process_only_reads_and_its_client_may_leave() {
+    let world = World::new([refund("1", 250), Turn::text("The end.")]);
+    let store = Arc::new(StoppingStore::new(world.store.clone(), usize::MAX, Moment::Before));
+    let durable = Durable::shared(Arc::clone(&store) as _);
+    let claimed = durable.start(Submission::new("desk", "Pay me back.")).await.unwrap().unwrap().hold(HOUR);
+    let (run, hold) = (claimed.prepare(Run::builder()).build(), claimed.approval_hold());
+    assert!(!hold.release(), "nothing waits yet");
+    let leave = async {
+        tokio::time::sleep(SOON).await;
+        assert_eq!((store.approval_requests(), world.pending(run.id()).await.len()), (1, 1));
+        let found = world.store.find(run.id()).await.unwrap().unwrap();
+        assert_eq!(found.status, RunState::Running, "the run is held for its client");
+        assert!(hold.release());
+    };
+    let desk = world.desk();
+    let work = desk.run_in(&run, "Pay me back.");
+    let stop = CancellationToken::new();
+    let (end, ()) = tokio::join!(claimed.carry_on(work, &stop), leave);
+    assert!(matches!(end, WorkEnd::Waits(_)), "{end:?}");
+    assert_eq!(world.store.find(run.id()).await.unwrap().unwrap().status, RunState::Waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_result_of_an_approved_call_is_stored_cut() {
+    let world = World::new([Turn::call("1", "read", json!({})), Turn::text("The end.")]);
+    let read = tool_fn("read", "Reads.", async |_: serde_json::Map<String, Value>, _: Run| {
+        Ok(ToolOutput::text("x".repeat(1 << 20)))
+    });
+    let desk =
+        Agent::new("desk", world.model()).tool(ApprovedTool::new(read, ApprovalRule::Always).output_bytes(1_000));
+    world
+        .during(desk, async |durable| {
+            let run = submit(&durable).await;
+            waits(&durable, run).await;
+            approve(&durable, &world.pending(run).await.remove(0)).await;
+            ends(&durable, run, "The end.").await;
+            let journal = world.store.journal(run).await.unwrap();
+            let longest = journal.iter().filter_map(|record| Some(record.output.as_ref()?.get().len())).max();
+            assert!(longest.unwrap() < 2_000, "{longest:?}");
+        })
+        .await;
+    assert!(world.requests().contains("[cut: 1000 of 1048576 bytes shown]"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_that_stands_for_an_approved_worker_is_still_marked_after_a_crash() {
+    // The worker fails after its approval, and the process ends before the delegation is recorded.
+    let task = Turn::call("1", "critic", json!({ "task": "Judge it." }));
+    let world = World::new([task, Turn::text("The end.")]);
+    let critic = ScriptedModel::new([Turn::fails(brigade_core::ModelErrorKind::Auth)]);
+    let critic = Worker::new(Agent::new("critic", critic)).on_failure(OnFailure::fallback("No critique."));
+    let recorder = Recorder::new();
+    let desk = || {
+        let critic = ApprovedTool::new(critic.clone().into_tool(), ApprovalRule::Always);
+        Agent::new("desk", world.model()).tool(critic).observer(Arc::new(recorder.clone()))
+    };
+    let run = waiting(&world, desk()).await;
+    approve(&Durable::new(world.store.clone()), &world.pending(run).await.remove(0)).await;
+    // The first commit after the claim records the call, and the second one the delegation.
+    let store = Arc::new(StoppingStore::new(world.store.clone(), 2, Moment::Before));
+    let durable = Durable::shared(Arc::clone(&store) as _).agent("desk", desk());
+    tokio::select! {
+        () = durable.work(CancellationToken::new()) => panic!("the worker stopped"),
+        () = store.stopped().cancelled() => {}
+    }
+    drop(durable);
+    tokio::time::sleep(LATER).await;
+    world.during(desk(), async |durable| ends(&durable, run, "The end.").await).await;
+    let fallbacks = recorder.count(|event| {
+        matches!(event, Event::ToolEnded { outcome, reason: Some(reason), .. }
+            if outcome.name() == "fallback" && !reason.is_empty())
+    });
+    assert!(fallbacks >= 1, "{:?}", recorder.events());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_not_resumed_from_a_step_that_it_does_not_have() {
+    let world = World::new([refund("1", 250)]);
+    world
+        .during(world.desk(), async |durable| {
+            let run = submit(&durable).await;
+            waits(&durable, run).await;
+            for wrong in ["2", "1/tool:2", "1/tool", ""] {
+                let refused = durable.resume(run, Some(wrong)).await.unwrap_err();
+                assert!(matches!(refused, DurableError::UnknownStep { .. }), "{wrong}: {refused}");
+            }
+            let unknown = durable.resume(RunId::new(), Some("1")).await.unwrap_err();
+            assert!(matches!(unknown, DurableError::UnknownRun(_)), "{unknown}");
+            durable.resume(run, Some("1/tool:1")).await.unwrap();
+            waits(&durable, run).await;
+        })
+        .await;
 }

@@ -72,6 +72,7 @@ pub use sqlite::history::write_barrier::WriteBarrier;
 pub use sqlite::notes::recall::{RecallSettings, SqliteRecall};
 pub use sqlite::responses::responses::{SqliteResponses, StoredResponse};
 pub use sqlite::runs::run_store::SqliteRunStore;
+pub use sqlite::runs::stored_runs::StoredRuns;
 pub use sqlite::sessions::locks::{SessionGuard, SessionLocks};
 pub use sqlite::sessions::memory::{MemorySettings, RequestMemory, SqliteMemory};
 pub use sqlite::sessions::session::{Conversation, Exchange, SessionFilter, SessionInfo};

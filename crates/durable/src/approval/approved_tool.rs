@@ -4,13 +4,13 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use brigade_core::{
-    Arguments, Effect, ErrorChain, JournalError, Run, Schema, Tool, ToolCall, ToolError, ToolLimits, ToolOutput,
-    ToolResult, ToolSpec,
+    Arguments, Effect, ErrorChain, JournalError, RawJson, Run, Schema, Tool, ToolCall, ToolError, ToolLimits,
+    ToolOutput, ToolResult, ToolSpec,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::approver::{ApprovalRequest, Approver, Decide, Ruling, Source, Verdict};
+use super::approver::{ApprovalRequest, Approver, CallAction, Decide, Source};
 use crate::{NewApproval, waiting::run_waits::path_of};
 
 /// A tool whose calls are made only if a person allows them. A worker can be wrapped too: see
@@ -67,6 +67,7 @@ pub struct ApprovedTool {
     spec: ToolSpec,
     rule: ApprovalRule,
     expires_in: Option<Duration>,
+    output_bytes: usize,
 }
 
 /// Which calls of a tool need an approval.
@@ -79,13 +80,16 @@ pub enum ApprovalRule {
     When(Schema),
 }
 
-/// The result of a call, as the journal keeps it. It can be read from a step that was answered by a decision too: see
-/// [`StepRecord::answered`](brigade_core::StepRecord::answered).
+/// The result of a call, as the journal keeps it.
 #[derive(Debug, Serialize, Deserialize)]
 struct CallRecord {
-    result: ToolResult,
-    #[serde(default)]
-    ends_run: bool,
+    /// Absent if the call failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output: Option<ToolOutput>,
+    /// The failure; or the result of a step that was answered by a decision, see
+    /// [`StepRecord::answered`](brigade_core::StepRecord::answered).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    result: Option<ToolResult>,
     #[serde(default)]
     is_fatal: bool,
     /// The cause of a failure, for operators.
@@ -100,7 +104,8 @@ impl ApprovedTool {
         // The call is a step of its own, after the wait.
         spec.effect = Effect::Composite;
         spec.timeout = Some(Duration::MAX);
-        Self { tool: Arc::new(tool), spec, rule, expires_in: None }
+        let output_bytes = ToolLimits::default().output_bytes;
+        Self { tool: Arc::new(tool), spec, rule, expires_in: None, output_bytes }
     }
 
     /// Sets the time after which a call without an answer is denied. 24 hours by default: a person sees it on the next
@@ -110,36 +115,41 @@ impl ApprovedTool {
         Self { expires_in: Some(expires_in), ..self }
     }
 
-    async fn rule_on(&self, input: Value, run: &Run) -> Ruling {
+    /// Sets how many bytes of the tool's text are kept. By default as many as
+    /// [`ToolLimits::output_bytes`](brigade_core::ToolLimits::output_bytes).
+    #[must_use]
+    pub fn output_bytes(self, output_bytes: usize) -> Self {
+        Self { output_bytes, ..self }
+    }
+
+    async fn action_for(&self, input: Value, run: &Run) -> CallAction {
         let needs_approval = self.rule.matches(&input);
         match &run.shared::<Approver>().0 {
             Source::Stored(approvals) => {
-                let Some(path) = path_of(run) else { return refused_without_approver() };
+                let Some(path) = path_of(run) else { return CallAction::refuse(NO_APPROVER) };
                 let new = NewApproval::new(approvals.run(), path, &*self.spec.name, &input);
                 // The store could not show such arguments to a person: a name that `serde_json` reserves, sorted to the front.
                 if needs_approval && serde_json::from_str::<Value>(new.arguments.get()).is_err() {
-                    return Ruling::Refuse(
-                        "The arguments have a field name that is reserved, so no person can be asked. The call was not made."
-                            .to_owned(),
-                    );
+                    return CallAction::refuse(UNREADABLE);
                 }
                 let new = NewApproval { expires_in: self.expires_in.unwrap_or(new.expires_in), ..new };
-                let ruling = approvals.rule_on(new.schema(self.spec.input_schema.clone()), needs_approval, run).await;
-                ruling.unwrap_or(Ruling::Make(input))
+                let new = new.schema(self.spec.input_schema.clone());
+                let action = approvals.action_for(new, needs_approval, run).await;
+                action.unwrap_or(CallAction::Make(input))
             }
-            Source::InProcess(decide) if needs_approval => self.decide(&**decide, input, run).await,
-            Source::Missing if needs_approval => refused_without_approver(),
-            Source::InProcess(_) | Source::Missing => Ruling::Make(input),
+            Source::InProcess(decide) if needs_approval => self.ask(&**decide, input, run).await,
+            Source::Missing if needs_approval => CallAction::refuse(NO_APPROVER),
+            Source::InProcess(_) | Source::Missing => CallAction::Make(input),
         }
     }
 
-    async fn decide(&self, decide: &dyn Decide, input: Value, run: &Run) -> Ruling {
+    async fn ask(&self, decide: &dyn Decide, input: Value, run: &Run) -> CallAction {
         let request = ApprovalRequest::new(&self.spec.name, &input, &self.spec.input_schema, run);
-        match decide.decide(request).await {
-            Verdict::Approve => Ruling::Make(input),
-            Verdict::ApproveWith(edited) => Ruling::Make(edited),
-            Verdict::Deny(reason) => Ruling::denied(Some(&reason)),
+        let answer = decide.decide(request).await;
+        if answer.is_approved && !answer.is_edited() {
+            return CallAction::Make(input);
         }
+        CallAction::of_answer(&answer, &RawJson::empty_object())
     }
 
     /// Makes the call, as a step.
@@ -160,8 +170,8 @@ impl ApprovedTool {
                 let call = tokio::time::timeout(timeout, self.tool.call(input, &run)).await;
                 let late =
                     |_| Err(ToolError::new(format!("The tool did not answer within {timeout:?} and was stopped.")));
-                let result = call.unwrap_or_else(late);
-                let record = CallRecord::of(&self.spec.name, &result);
+                let result = call.unwrap_or_else(late).map(|output| output.cut(self.output_bytes));
+                let record = CallRecord::of(&self.spec.name, &result, self.output_bytes);
                 *made = Some(result);
                 record
             })
@@ -183,10 +193,10 @@ impl Tool for ApprovedTool {
     }
 
     async fn call(&self, input: Value, run: &Run) -> Result<ToolOutput, ToolError> {
-        match self.rule_on(input, run).await {
-            Ruling::Make(arguments) => self.make(arguments, run).await,
-            Ruling::Refuse(why) => Err(ToolError::new(why)),
-            Ruling::Wait => Err(not_recorded(&run.suspend(format_args!("`{}` waits for an approval", self.spec.name)))),
+        match self.action_for(input, run).await {
+            CallAction::Make(arguments) => self.make(arguments, run).await,
+            CallAction::Refuse { why, cause } => Err(ToolError::new(why).caused_by(cause)),
+            CallAction::Wait(why) => Err(not_recorded(&run.suspend(format_args!("`{}` {why}", self.spec.name)))),
         }
     }
 }
@@ -195,12 +205,11 @@ fn not_recorded(error: &JournalError) -> ToolError {
     ToolError::new(error.to_string())
 }
 
-fn refused_without_approver() -> Ruling {
-    Ruling::Refuse(
-        "The call needs a person's approval, and no person can be asked in this run. It was not made; go on without it."
-            .to_owned(),
-    )
-}
+const NO_APPROVER: &str =
+    "The call needs a person's approval, and no person can be asked in this run. It was not made; go on without it.";
+
+const UNREADABLE: &str =
+    "The arguments have a field name that is reserved, so no person can be asked. The call was not made.";
 
 impl ApprovalRule {
     /// Whether a call with these arguments needs an approval.
@@ -213,32 +222,30 @@ impl ApprovalRule {
 }
 
 impl CallRecord {
-    fn of(tool: &str, result: &Result<ToolOutput, ToolError>) -> Self {
-        let call = ToolCall::new("", tool, Arguments::default());
+    fn of(tool: &str, result: &Result<ToolOutput, ToolError>, bytes: usize) -> Self {
         match result {
-            Ok(output) => Self {
-                result: ToolResult::new(&call, output.content.clone()),
-                ends_run: output.ends_run,
-                is_fatal: false,
-                cause: None,
-            },
-            Err(error) => Self {
-                result: ToolResult::error(&call, error.to_string()),
-                ends_run: false,
-                is_fatal: error.is_fatal(),
-                cause: error.source().map(|cause| ErrorChain(cause).to_string()),
-            },
+            Ok(output) => Self { output: Some(output.clone()), result: None, is_fatal: false, cause: None },
+            Err(error) => {
+                let call = ToolCall::new("", tool, Arguments::default());
+                let message = ToolOutput::text(error.to_string()).cut(bytes);
+                Self {
+                    output: None,
+                    result: Some(ToolResult::new(&call, message.content).is_error(true)),
+                    is_fatal: error.is_fatal(),
+                    cause: error.source().map(|cause| ErrorChain(cause).to_string()),
+                }
+            }
         }
     }
 
     fn into_result(self) -> Result<ToolOutput, ToolError> {
-        if !self.result.is_error {
-            let mut output = ToolOutput::default();
-            output.content = self.result.content;
-            output.ends_run = self.ends_run;
+        if let Some(output) = self.output {
             return Ok(output);
         }
-        let text = self.result.text();
+        let Some(result) = self.result.filter(|result| result.is_error) else {
+            return Err(ToolError::new("The record of the call cannot be read. It may have been made."));
+        };
+        let text = result.text();
         let error = if self.is_fatal { ToolError::fatal(text) } else { ToolError::new(text) };
         Err(match self.cause {
             Some(cause) => error.caused_by(cause),

@@ -7,6 +7,7 @@ use brigade_core::{RawJson, Run};
 use serde_json::Value;
 
 use super::stored_approvals::StoredApprovals;
+use crate::ApprovalAnswer;
 
 /// A call that needs an approval.
 #[derive(Debug, Clone)]
@@ -22,18 +23,7 @@ pub struct ApprovalRequest {
     pub schema: RawJson,
 }
 
-/// A decision about a call.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
-    /// The call is made.
-    Approve,
-    /// The call is made with these arguments, if they match the tool's schema.
-    ApproveWith(Value),
-    /// The call is not made. The model reads the reason, which may be empty.
-    Deny(String),
-}
-
-/// Decides about calls at once, within the process. A closure that returns a future of a [`Verdict`] implements it.
+/// Answers requests at once, within the process. A closure that returns a future of an [`ApprovalAnswer`] implements it.
 ///
 /// Runs of [`Durable`](crate::Durable) do not need it: their calls wait in the store until they are answered.
 ///
@@ -41,7 +31,7 @@ pub enum Verdict {
 /// use std::sync::Arc;
 ///
 /// use brigade_core::{Agent, Run, Task, ToolOutput, tool_fn};
-/// use brigade_durable::{ApprovalRequest, ApprovalRule, ApprovedTool, Approver, Verdict};
+/// use brigade_durable::{ApprovalAnswer, ApprovalRequest, ApprovalRule, ApprovedTool, Approver};
 /// # use brigade_core::testing::{ScriptedModel, Turn};
 ///
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -57,8 +47,8 @@ pub enum Verdict {
 /// });
 /// let desk = Agent::new("desk", model.clone()).tool(ApprovedTool::new(refund, ApprovalRule::Always));
 /// let approver = Approver::new(async |request: ApprovalRequest| match request.arguments["amount"].as_u64() {
-///     Some(0..=100) => Verdict::Approve,
-///     _ => Verdict::Deny("That is too much.".to_owned()),
+///     Some(0..=100) => ApprovalAnswer::approve("the limit"),
+///     _ => ApprovalAnswer::deny("the limit").reason(Some("That is too much.".to_owned())),
 /// });
 /// let run = Run::builder().shared(approver).build();
 /// desk.run_in(&run, Task::from("Please pay me back.")).await?;
@@ -68,8 +58,9 @@ pub enum Verdict {
 /// ```
 #[async_trait]
 pub trait Decide: Send + Sync + 'static {
-    /// Decides about a call. The time limits of the run go on while it decides.
-    async fn decide(&self, request: ApprovalRequest) -> Verdict;
+    /// Answers a request. The call is made with edited arguments only if they match the tool's schema. The time limits of the
+    /// run go on meanwhile.
+    async fn decide(&self, request: ApprovalRequest) -> ApprovalAnswer;
 }
 
 /// Who is asked about the calls of a run: set it with [`RunBuilder::shared`](brigade_core::RunBuilder::shared). By default
@@ -87,22 +78,27 @@ pub(crate) enum Source {
 
 /// What is done with a call.
 #[derive(Debug)]
-pub(super) enum Ruling {
+pub(super) enum CallAction {
     /// It is made with these arguments.
     Make(Value),
-    /// It is not made, for this reason.
-    Refuse(String),
-    /// It waits, and the run goes on later.
-    Wait,
+    /// It is not made.
+    Refuse {
+        /// Why, for the model.
+        why: String,
+        /// Why, for logs: without content.
+        cause: String,
+    },
+    /// It waits, and the run goes on later. The text says what for.
+    Wait(&'static str),
 }
 
 #[async_trait]
 impl<F, W> Decide for F
 where
     F: Fn(ApprovalRequest) -> W + Send + Sync + 'static,
-    W: Future<Output = Verdict> + Send,
+    W: Future<Output = ApprovalAnswer> + Send,
 {
-    async fn decide(&self, request: ApprovalRequest) -> Verdict {
+    async fn decide(&self, request: ApprovalRequest) -> ApprovalAnswer {
         self(request).await
     }
 }
@@ -122,6 +118,28 @@ impl fmt::Debug for Approver {
             Source::Stored(_) => "stored",
         };
         f.debug_tuple("Approver").field(&source).finish()
+    }
+}
+
+impl CallAction {
+    /// The call is not made, for a reason that quotes no content.
+    pub(super) fn refuse(why: &str) -> Self {
+        Self::Refuse { why: why.to_owned(), cause: why.to_owned() }
+    }
+
+    /// What is done with a call with these arguments after this answer.
+    pub(super) fn of_answer(answer: &ApprovalAnswer, arguments: &RawJson) -> Self {
+        if answer.is_approved {
+            let arguments = answer.arguments.as_ref().unwrap_or(arguments);
+            return serde_json::from_str(arguments.get()).map_or_else(
+                |_| Self::refuse("The approved arguments cannot be read. The call was not made."),
+                Self::Make,
+            );
+        }
+        let reason = answer.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+        let because = reason.map(|reason| format!(" Their reason: {reason}")).unwrap_or_default();
+        let why = format!("A person denied this call, so it was not made.{because}");
+        Self::Refuse { why, cause: format!("denied by {}", answer.approver) }
     }
 }
 

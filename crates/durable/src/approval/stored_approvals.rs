@@ -1,10 +1,10 @@
 //! The approvals of a claimed run, in its store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use brigade_core::{Run, RunId};
 
-use super::approver::Ruling;
+use super::approver::CallAction;
 use crate::{
     Approval, ApprovalQuery, ApprovalStatus, NewApproval, RunStoreError, WaitReason,
     waiting::run_waits::{OpenWait, RunWaits},
@@ -13,6 +13,12 @@ use crate::{
 /// The approvals of a claimed run.
 #[derive(Debug)]
 pub(crate) struct StoredApprovals(Arc<RunWaits>);
+
+/// What a call does that has no answer yet.
+const WAITS: &str = "waits for an approval";
+
+/// How long a call whose approval is closed waits until its run is cancelled: longer than a lease.
+const CANCELLATION: Duration = Duration::from_secs(20);
 
 impl StoredApprovals {
     pub(crate) fn new(waits: Arc<RunWaits>) -> Self {
@@ -24,67 +30,71 @@ impl StoredApprovals {
     }
 
     /// What is done with a call. Absent if it needs no approval and none was requested before.
-    pub(super) async fn rule_on(&self, new: NewApproval, needs_approval: bool, run: &Run) -> Option<Ruling> {
+    pub(super) async fn action_for(&self, new: NewApproval, needs_approval: bool, run: &Run) -> Option<CallAction> {
         let (waits, path) = (&self.0, new.path.clone());
+        let mut known = None;
         loop {
             let woken = waits.listen();
-            let approval = match self.stored(&new, needs_approval).await {
+            let approval = match self.stored(&new, needs_approval, known.as_deref()).await {
                 Ok(approval) => approval?,
                 Err(error) => {
                     waits.fail(&error);
-                    return Some(Ruling::Wait);
+                    return Some(CallAction::Wait("cannot ask for an approval, because the store failed"));
                 }
             };
+            if approval.status == ApprovalStatus::Closed {
+                // A worker learns that its run is to be cancelled when it renews the lease, at the latest.
+                return Some(match tokio::time::timeout(CANCELLATION, run.cancelled()).await {
+                    Ok(()) => CallAction::refuse("The run was cancelled before the call was made."),
+                    Err(_) => CallAction::Wait(WAITS),
+                });
+            }
             if approval.status != ApprovalStatus::Pending {
                 waits.close(&path);
-                return Some(Ruling::of(&approval));
+                return Some(CallAction::of_approval(&approval));
             }
+            known = Some(approval.id);
             let (name, time_left) = (approval.tool, Some(approval.time_left));
             let open = OpenWait { reason: WaitReason::Approval, name, time_left, call: None };
             if !waits.stays(&path, open, run, woken).await {
-                return Some(Ruling::Wait);
+                return Some(CallAction::Wait(WAITS));
             }
         }
     }
 
-    async fn stored(&self, new: &NewApproval, needs_approval: bool) -> Result<Option<Approval>, RunStoreError> {
+    /// The approval of a call. `known` is its id, if it was requested by this process: then nothing is written.
+    async fn stored(
+        &self,
+        new: &NewApproval,
+        needs_approval: bool,
+        known: Option<&str>,
+    ) -> Result<Option<Approval>, RunStoreError> {
         let store = self.0.store();
+        if let Some(id) = known
+            && let Some(approval) = store.approvals(&ApprovalQuery::default().id(id)).await?.pop()
+        {
+            return Ok(Some(approval));
+        }
         if needs_approval {
             return store.request_approval(new.clone()).await.map(Some);
         }
         // A person may have been asked before the rule was changed, and that answer counts.
-        let known = store.approvals(&ApprovalQuery::default().run(self.run())).await?;
-        let is_same =
-            |known: &Approval| (&known.path, &known.tool, &known.sha256) == (&new.path, &new.tool, &new.sha256);
-        Ok(known.into_iter().find(is_same))
+        let of_call = ApprovalQuery::default().run(self.run()).path(&*new.path);
+        let is_same = |known: &Approval| (&known.tool, &known.sha256) == (&new.tool, &new.sha256);
+        Ok(store.approvals(&of_call).await?.into_iter().find(is_same))
     }
 }
 
-impl Ruling {
-    /// A person has denied the call.
-    pub(super) fn denied(reason: Option<&str>) -> Self {
-        let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
-        let because = reason.map(|reason| format!(" Their reason: {reason}")).unwrap_or_default();
-        Self::Refuse(format!("A person denied this call, so it was not made.{because}"))
-    }
-
-    /// What is done with a call whose approval was answered or has expired.
-    fn of(approval: &Approval) -> Self {
-        let answer = approval.answer.as_ref();
-        match approval.status {
-            ApprovalStatus::Approved => {
-                let edited = answer.and_then(|answer| answer.arguments.as_ref());
-                let arguments = edited.unwrap_or(&approval.arguments);
-                serde_json::from_str(arguments.get()).map_or_else(
-                    |error| Self::Refuse(format!("The approved arguments cannot be read: {error}. It was not made.")),
-                    Self::Make,
-                )
+impl CallAction {
+    /// What is done with a call whose approval does not wait for an answer any more.
+    fn of_approval(approval: &Approval) -> Self {
+        match (&approval.answer, approval.status) {
+            (Some(answer), _) => Self::of_answer(answer, &approval.arguments),
+            (None, ApprovalStatus::Expired) => {
+                Self::refuse("No person approved this call in time, so it was not made.")
             }
-            ApprovalStatus::Denied => Self::denied(answer.and_then(|answer| answer.reason.as_deref())),
-            ApprovalStatus::Expired => {
-                Self::Refuse("No person approved this call in time, so it was not made.".to_owned())
-            }
-            ApprovalStatus::Pending | ApprovalStatus::Closed => Self::Wait,
+            // The run is about to end.
+            (None, _) => Self::Wait(WAITS),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Writes the steps of a claimed run to the store.
 
 use std::{
+    collections::BTreeSet,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -21,7 +22,7 @@ pub(crate) struct StoreJournal {
     lease: Arc<Lease>,
     records: Vec<StepRecord>,
     /// The paths of the calls that had to ask for an approval.
-    approvals: Vec<String>,
+    approvals: BTreeSet<String>,
     /// The signals that steps use.
     waits: Arc<RunWaits>,
     pending: Mutex<Pending>,
@@ -65,7 +66,7 @@ impl StoreJournal {
         store: Arc<dyn RunStore>,
         (fence, lease): (Fence, Arc<Lease>),
         (records, commit_number): (Vec<StepRecord>, u64),
-        approvals: Vec<String>,
+        approvals: BTreeSet<String>,
         waits: Arc<RunWaits>,
     ) -> Self {
         let writer = AsyncMutex::new(Writer { number: commit_number, written: 0, unclear: None });
@@ -133,14 +134,17 @@ impl StoreJournal {
     /// Fails if a call that had to ask for an approval is made without one, because `ApprovedTool` was removed from its tool
     /// since then: an answer, which may be a denial, would have no effect.
     fn check_approvals(&self, record: &StepRecord) -> Result<(), JournalError> {
-        let is_made = |call: &str| match record.path.strip_prefix(call) {
-            Some("") => record.effect != Effect::Composite,
-            Some(inside) => inside.starts_with('/') && inside != "/call" && !inside.starts_with("/call/"),
-            None => false,
+        let path = record.path.as_str();
+        let own = Some(path).filter(|_| record.effect != Effect::Composite);
+        let around = path.match_indices('/').filter_map(|(end, _)| {
+            let (call, inside) = path.split_at_checked(end)?;
+            (inside != "/call" && !inside.starts_with("/call/")).then_some(call)
+        });
+        let Some(call) = own.into_iter().chain(around).find(|call| self.approvals.contains(*call)) else {
+            return Ok(());
         };
-        let Some(path) = self.approvals.iter().find(|call| is_made(call)) else { return Ok(()) };
         let reason = format!("`{}` needed an approval when the call was made, and needs none now", record.name);
-        Err(JournalError::Diverged { path: path.clone(), reason })
+        Err(JournalError::Diverged { path: call.to_owned(), reason })
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {

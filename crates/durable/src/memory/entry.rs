@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     Answered, Approval, ApprovalAnswer, Claim, ClaimRequest, Commit, CommitError, Committed, Fence, NewApproval,
-    NewSignal, NextState, RunState, Signal, Signalled, StoredRun, cost_of, waiting::run_waits::later,
+    NewSignal, NextState, RunState, Signal, SignalKind, Signalled, StoredRun, cost_of, waiting::run_waits::later,
 };
 
 /// The clock of a store. It follows tokio's clock, which a test can pause.
@@ -37,6 +37,7 @@ pub(super) struct Entry {
     clock: Clock,
     /// When it can be claimed: the time since which it is ready, the end of the lease, or the end of the wait.
     pub(super) due: Option<Instant>,
+    ended: Option<Instant>,
     worker: Arc<str>,
     pub(super) steps: BTreeMap<String, StepRecord>,
     signals: Vec<StoredSignal>,
@@ -60,7 +61,8 @@ impl Entry {
     /// A new run, which is ready.
     pub(super) fn new(run: StoredRun, digest: u64, clock: Clock) -> Self {
         let (steps, signals, approvals) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { run, digest, clock, due: Some(Instant::now()), worker: Arc::from(""), steps, signals, approvals }
+        let due = Some(Instant::now());
+        Self { run, digest, clock, due, ended: None, worker: Arc::from(""), steps, signals, approvals }
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
@@ -157,13 +159,13 @@ impl Entry {
         self.run.status = status;
         self.run.output = output.cloned();
         self.run.error = error.cloned();
-        self.due = None;
+        (self.due, self.ended) = (None, Some(Instant::now()));
     }
 
     pub(super) fn make_ready(&mut self) {
         self.run.status = RunState::Ready;
         self.run.waiting = None;
-        self.due = Some(Instant::now());
+        (self.due, self.ended) = (Some(Instant::now()), None);
     }
 
     pub(super) fn signal(&mut self, signal: NewSignal) -> Signalled {
@@ -210,7 +212,10 @@ impl Entry {
     pub(super) fn current(&self, stored: &StoredApproval) -> Approval {
         let left = |expires: Instant| expires.saturating_duration_since(Instant::now());
         let time_left = stored.expires.map_or(Duration::MAX, left);
-        stored.approval.clone().with_status(time_left, self.run.status.is_ended())
+        let was_open = |ended: Instant| stored.expires.is_none_or(|expires| ended < expires);
+        let is_cancel = |stored: &StoredSignal| stored.signal.kind == SignalKind::Cancel && !stored.is_consumed;
+        let is_closed = self.ended.is_some_and(was_open) || self.signals.iter().any(is_cancel);
+        stored.approval.clone().with_status(time_left, is_closed)
     }
 
     pub(super) fn answer(&mut self, id: &str, answer: ApprovalAnswer) -> Answered {

@@ -99,7 +99,7 @@ pub enum ApprovalStatus {
     Denied,
     /// No answer came in time, so the call is not made.
     Expired,
-    /// The run ended before anybody answered.
+    /// The run ended or was cancelled before anybody answered.
     Closed,
 }
 
@@ -114,7 +114,7 @@ pub enum Answered {
     Clash,
     /// The approval has expired.
     Expired,
-    /// The run has ended.
+    /// The run has ended, or is about to because it was cancelled.
     Ended,
     /// There is no such approval.
     Unknown,
@@ -128,6 +128,8 @@ pub struct ApprovalQuery {
     pub id: Option<String>,
     /// Only those of this run.
     pub run: Option<RunId>,
+    /// Only those of the call at this path within its run.
+    pub path: Option<String>,
     /// Only those with this status.
     pub status: Option<ApprovalStatus>,
     /// Only those of runs of these accounts; absent means all.
@@ -142,13 +144,26 @@ impl NewApproval {
     /// Asks whether `tool` may be called with these arguments.
     pub fn new(run: RunId, path: impl Into<String>, tool: impl Into<String>, arguments: &Value) -> Self {
         let (arguments, sha256) = canonical(arguments);
+        let id = format!("apr_{}", Uuid::new_v4().simple());
+        Self { id, ..Self::stored(run, path, tool, arguments, sha256) }
+    }
+
+    /// A request that was stored with these arguments and their digest, for implementations of
+    /// [`RunStore`](crate::RunStore). It has no id.
+    pub fn stored(
+        run: RunId,
+        path: impl Into<String>,
+        tool: impl Into<String>,
+        arguments: RawJson,
+        sha256: impl Into<String>,
+    ) -> Self {
         Self {
-            id: format!("apr_{}", Uuid::new_v4().simple()),
+            id: String::new(),
             run,
             path: path.into(),
             tool: tool.into(),
             arguments,
-            sha256,
+            sha256: sha256.into(),
             schema: RawJson::empty_object(),
             expires_in: DEFAULT_EXPIRY,
         }
@@ -193,15 +208,15 @@ impl NewApproval {
 }
 
 impl Approval {
-    /// Sets the status from the answer, the time that is left and whether the run has ended, for implementations of
-    /// [`RunStore`](crate::RunStore).
+    /// Sets the status from the answer and the time that is left, for implementations of [`RunStore`](crate::RunStore).
+    /// `is_closed` says whether the run ended before the approval expired, or has got a signal to cancel it.
     #[must_use]
-    pub fn with_status(self, time_left: Duration, run_is_ended: bool) -> Self {
+    pub fn with_status(self, time_left: Duration, is_closed: bool) -> Self {
         let status = match &self.answer {
             Some(answer) if answer.is_approved => ApprovalStatus::Approved,
             Some(_) => ApprovalStatus::Denied,
+            None if is_closed => ApprovalStatus::Closed,
             None if time_left.is_zero() => ApprovalStatus::Expired,
-            None if run_is_ended => ApprovalStatus::Closed,
             None => ApprovalStatus::Pending,
         };
         Self { time_left, status, ..self }
@@ -239,6 +254,11 @@ impl ApprovalAnswer {
         Self { arguments: Some(arguments), sha256: Some(sha256), ..self }
     }
 
+    /// Whether the call is made with other arguments. True also when those were erased with the text of the run.
+    pub fn is_edited(&self) -> bool {
+        self.sha256.is_some()
+    }
+
     /// Sets the reason.
     #[must_use]
     pub fn reason(self, reason: Option<String>) -> Self {
@@ -269,7 +289,7 @@ impl Answered {
             Self::Stored | Self::Same => None,
             Self::Clash => Some("another answer was given before; it stays"),
             Self::Expired => Some("the approval has expired, so the call was denied; ask the agent again"),
-            Self::Ended => Some("the run has ended, so the call is not made any more"),
+            Self::Ended => Some("the run has ended or was cancelled, so the call is not made any more"),
             Self::Unknown => Some("there is not an approval with this id; list the ones that wait"),
         }
     }
@@ -286,6 +306,12 @@ impl ApprovalQuery {
     #[must_use]
     pub fn run(self, run: RunId) -> Self {
         Self { run: Some(run), ..self }
+    }
+
+    /// Only approvals of the call at this path within its run.
+    #[must_use]
+    pub fn path(self, path: impl Into<String>) -> Self {
+        Self { path: Some(path.into()), ..self }
     }
 
     /// Only approvals with this status.
@@ -310,6 +336,7 @@ impl ApprovalQuery {
     pub fn matches(&self, approval: &Approval) -> bool {
         self.id.as_ref().is_none_or(|id| *id == approval.id)
             && self.run.is_none_or(|run| run == approval.run)
+            && self.path.as_ref().is_none_or(|path| *path == approval.path)
             && self.status.is_none_or(|status| status == approval.status)
             && self.accounts.as_ref().is_none_or(|accounts| accounts.contains(&approval.account))
     }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Approval, ApprovalStatus};
+use crate::{Approval, ApprovalAnswer, ApprovalStatus};
 
 /// An approval as clients of a program see it: a JSON object without optional fields that have no value.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -46,7 +46,9 @@ pub struct ApprovalView {
     decided_by: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// The other arguments that the call is made with.
+    /// Whether the call is made with other arguments.
+    edited: bool,
+    /// The other arguments. Absent once the text of the run is erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     edited_arguments: Option<Value>,
 }
@@ -70,6 +72,7 @@ impl From<Approval> for ApprovalView {
             requested_at: approval.requested_at,
             expires_at: approval.expires_at,
             decided_at: approval.answered_at.or(is_expired.then_some(approval.expires_at)),
+            edited: answer.as_ref().is_some_and(ApprovalAnswer::is_edited),
             edited_arguments: edited.map(parsed),
             decided_by: match &answer {
                 Some(answer) => Some(Arc::clone(&answer.approver)),

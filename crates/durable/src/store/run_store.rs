@@ -79,7 +79,8 @@ pub trait RunStore: fmt::Debug + Send + Sync + 'static {
     async fn request_approval(&self, approval: NewApproval) -> Result<Approval, RunStoreError>;
 
     /// Stores the answer to an approval. It raises the signal number of the run, and makes a waiting run ready. The same
-    /// answer again changes nothing, and another one is refused.
+    /// answer again changes nothing, and another one is refused. So is an answer after a signal to cancel the run: of the
+    /// two, the later one sees the earlier one.
     async fn answer_approval(&self, id: &str, answer: ApprovalAnswer) -> Result<Answered, RunStoreError>;
 
     /// Lists approvals, newest first.

@@ -1,5 +1,6 @@
 //! Tests for implementations of [`RunStore`](crate::RunStore): conformance, and crashes. Enabled by the feature `testing`.
 
+mod approval_contract;
 mod contract;
 mod stopping_store;
 mod wait_contract;

@@ -21,6 +21,7 @@ use crate::{
 pub struct StoppingStore<S> {
     store: S,
     commits: AtomicUsize,
+    approval_requests: AtomicUsize,
     stops_at: usize,
     moment: Moment,
     stopped: CancellationToken,
@@ -40,7 +41,8 @@ pub enum Moment {
 impl<S> StoppingStore<S> {
     /// Stops at this commit, counted from 1.
     pub fn new(store: S, stops_at: usize, moment: Moment) -> Self {
-        Self { store, commits: AtomicUsize::new(0), stops_at, moment, stopped: CancellationToken::new() }
+        let (commits, approval_requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { store, commits, approval_requests, stops_at, moment, stopped: CancellationToken::new() }
     }
 
     /// Cancelled when the store stops.
@@ -51,6 +53,11 @@ impl<S> StoppingStore<S> {
     /// The number of commits that were begun.
     pub fn commits(&self) -> usize {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    /// How often an approval was requested.
+    pub fn approval_requests(&self) -> usize {
+        self.approval_requests.load(Ordering::Relaxed)
     }
 }
 
@@ -94,6 +101,7 @@ impl<S: RunStore> RunStore for StoppingStore<S> {
     }
 
     async fn request_approval(&self, approval: NewApproval) -> Result<Approval, RunStoreError> {
+        self.approval_requests.fetch_add(1, Ordering::Relaxed);
         self.store.request_approval(approval).await
     }
 

@@ -105,6 +105,16 @@ impl RunWaits {
         *lock(&self.hold_until) = Instant::now().checked_add(hold);
     }
 
+    /// If calls wait for approvals, lets steps wait in the store from now on. Returns whether any such call waits.
+    pub(crate) fn release(&self) -> bool {
+        let waits = lock(&self.open).values().any(|open| open.reason == WaitReason::Approval);
+        if waits {
+            *lock(&self.hold_until) = None;
+            self.woken.notify_waiters();
+        }
+        waits
+    }
+
     /// Listens for signals and answers that come from now on. Call it before the store is asked for earlier ones.
     pub(crate) fn listen(&self) -> Pin<Box<Notified<'_>>> {
         let mut woken = Box::pin(self.woken.notified());

@@ -1,6 +1,7 @@
 //! The work of one process on a run: from its claim to its end, its wait or its release.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
@@ -13,7 +14,9 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{decision::decided, durable::Durable, held_runs::HeldRun, submission::SubmittedTask};
+use super::{
+    decision::decided, durable::Durable, held_runs::HeldRun, in_doubt::CallsInDoubt, submission::SubmittedTask,
+};
 use crate::{
     Approver, Claim, CommitError, Committed, NextState, SignalKind, StoredRun, WaitReason, Waiting,
     approval::{approver::Source, stored_approvals::StoredApprovals},
@@ -29,6 +32,19 @@ pub struct ClaimedRun {
     journal: Arc<StoreJournal>,
     waits: Arc<RunWaits>,
     held: HeldRunGuard,
+}
+
+/// Lets a run go on without the client for which its calls [wait in this process](ClaimedRun::hold). Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ApprovalHold(Arc<RunWaits>);
+
+impl ApprovalHold {
+    /// If calls wait for approvals, lets them wait in the store from now on, as if the time of the hold was over. Returns
+    /// whether any does.
+    #[must_use]
+    pub fn release(&self) -> bool {
+        self.0.release()
+    }
 }
 
 /// How the work on a run ended in this process.
@@ -65,7 +81,7 @@ impl ClaimedRun {
     pub(super) async fn open(durable: &Durable, claim: Claim, claimed: Instant) -> Result<Option<Self>, CommitError> {
         let Claim { run, fence, mut journal, signals, claimed_at } = claim;
         let lease = Arc::new(Lease::new(durable.settings.lease, claimed));
-        let changed = decided(&mut journal, &signals);
+        let mut changed = decided(&mut journal, &signals);
         let held = HeldRun {
             fence: fence.clone(),
             lease: Arc::clone(&lease),
@@ -76,7 +92,11 @@ impl ClaimedRun {
         durable.shared.held.add(held.clone());
         let held = HeldRunGuard { durable: durable.clone(), run: held };
         let asked = durable.store.approvals(&crate::ApprovalQuery::default().run(run.id)).await?;
-        let asked = asked.into_iter().map(|approval| approval.path).collect();
+        let asked: BTreeMap<_, _> = asked.into_iter().map(|approval| (approval.path, approval.tool)).collect();
+        let doubt = durable.in_doubt.as_ref().map_or(Ok(Vec::new()), |policy| {
+            CallsInDoubt { tools: &asked }.settle(&mut journal, |tool| policy(&run, tool))
+        });
+        let asked = asked.into_keys().collect();
         let (store, woken) = (Arc::clone(&durable.store), Arc::clone(&durable.shared.woken));
         let waits = Arc::new(RunWaits::new(store, run.id, woken, (claimed_at, claimed)));
         let (store, records) = (Arc::clone(&durable.store), (journal, run.commit_number));
@@ -93,7 +113,15 @@ impl ClaimedRun {
             claimed.commit(NextState::Cancel(output), cancels).await?;
             return Ok(None);
         }
-        if !decisions.is_empty() {
+        match doubt {
+            Ok(told) => changed.extend(told),
+            Err(why) => {
+                tracing::error!(run = %claimed.run.id, "the run failed: {why}");
+                claimed.commit(NextState::Fail(why), decisions).await?;
+                return Ok(None);
+            }
+        }
+        if !decisions.is_empty() || !changed.is_empty() {
             claimed.journal.decide(changed, decisions).await?;
         }
         if claimed.run.attempt > durable.settings.max_attempts {
@@ -131,6 +159,11 @@ impl ClaimedRun {
     pub fn hold(self, hold: Duration) -> Self {
         self.waits.hold(hold);
         self
+    }
+
+    /// The means to let the run go on without its client while calls wait in this process.
+    pub fn approval_hold(&self) -> ApprovalHold {
+        ApprovalHold(Arc::clone(&self.waits))
     }
 
     /// Does the work of the agent, with the run that was [prepared](Self::prepare), and stores how it ends. When `stop` is

@@ -2,15 +2,15 @@
 
 use brigade_core::{StepRecord, StepState};
 
-use super::durable::Decision;
+use super::durable::StepDecision;
 use crate::{Signal, SignalKind};
 
 /// Applies decisions to the records, and returns the records that they change.
 pub(super) fn decided(records: &mut [StepRecord], signals: &[Signal]) -> Vec<StepRecord> {
     let decisions = signals.iter().filter(|signal| signal.kind == SignalKind::Decision);
-    let decisions = decisions.filter_map(|signal| serde_json::from_str::<Decision>(signal.payload.get()).ok());
+    let decisions = decisions.filter_map(|signal| serde_json::from_str::<StepDecision>(signal.payload.get()).ok());
     let mut changed = Vec::new();
-    for Decision { path, answer } in decisions {
+    for StepDecision { path, answer } in decisions {
         let open = records.iter_mut().find(|record| record.path == path && record.state == StepState::Began);
         let Some(record) = open else { continue };
         match answer.map(|answer| record.clone().answered(answer)) {

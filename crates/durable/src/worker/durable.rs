@@ -10,10 +10,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::{claimed_run::ClaimedRun, held_runs::HeldRuns, settings::WorkerSettings, submission::Submission};
+use super::{
+    claimed_run::ClaimedRun, held_runs::HeldRuns, in_doubt::InDoubt, settings::WorkerSettings, submission::Submission,
+};
 use crate::{
-    Answered, ApprovalAnswer, ApprovalQuery, ClaimRequest, CommitError, NewSignal, RunStore, RunStoreError, SignalKind,
-    Signalled, StoredRun, Submitted, SubmittedTask, journal::cut,
+    Answered, Approval, ApprovalAnswer, ApprovalQuery, ClaimRequest, CommitError, NewSignal, RunStore, RunStoreError,
+    SignalKind, Signalled, StoredRun, Submitted, SubmittedTask, journal::cut,
 };
 
 /// Runs agents so that their runs survive a crash.
@@ -49,11 +51,15 @@ pub struct Durable {
     pub(super) agents: BTreeMap<Arc<str>, Arc<dyn Runnable>>,
     pub(super) settings: WorkerSettings,
     pub(super) prepare: Option<Prepare>,
+    pub(super) in_doubt: Option<InDoubtPolicy>,
     pub(super) shared: Arc<Shared>,
 }
 
 /// Completes the builder of a run.
 type Prepare = Arc<dyn Fn(&StoredRun, &SubmittedTask, RunBuilder) -> RunBuilder + Send + Sync>;
+
+/// What is done with a call of a tool with this name that is in doubt.
+type InDoubtPolicy = Arc<dyn Fn(&StoredRun, &str) -> InDoubt + Send + Sync>;
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -95,8 +101,16 @@ pub enum DurableError {
         /// The step.
         path: String,
     },
-    /// Edited arguments do not match the schema of the tool.
-    #[error("the edited arguments do not match the schema of the tool: {0}")]
+    /// The run has no such step.
+    #[error("run {run} has no step `{path}`; `brigade runs show {run}` and `Durable::store` list its steps")]
+    UnknownStep {
+        /// The run.
+        run: RunId,
+        /// The step.
+        path: String,
+    },
+    /// Edited arguments do not match the schema of the tool, or cannot be stored.
+    #[error("the edited arguments do not fit the tool: {0}")]
     EditedArguments(String),
     /// The task or a decision cannot be stored.
     #[error("the task or the decision cannot be written as JSON")]
@@ -105,7 +119,7 @@ pub enum DurableError {
 
 /// A decision about a step that may have had its effect before a crash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Decision {
+pub(super) struct StepDecision {
     pub(super) path: String,
     /// The text for the model; absent if the step is done again.
     pub(super) answer: Option<String>,
@@ -124,6 +138,7 @@ impl Durable {
             agents: BTreeMap::new(),
             settings: WorkerSettings::default(),
             prepare: None,
+            in_doubt: None,
             shared: Arc::default(),
         }
     }
@@ -150,6 +165,22 @@ impl Durable {
         prepare: impl Fn(&StoredRun, &SubmittedTask, RunBuilder) -> RunBuilder + Send + Sync + 'static,
     ) -> Self {
         Self { prepare: Some(Arc::new(prepare)), ..self }
+    }
+
+    /// Sets what is done with a call of a tool with [`Effect::Once`](brigade_core::Effect::Once) that may have had its effect
+    /// before a crash. The function gets the name of the tool. By default, the run waits until a person decides.
+    ///
+    /// ```
+    /// use brigade_durable::{Durable, InDoubt, MemoryRunStore};
+    ///
+    /// let durable = Durable::new(MemoryRunStore::new()).in_doubt(|_run, tool| match tool {
+    ///     "send_mail" => InDoubt::TellModel,
+    ///     _ => InDoubt::Ask,
+    /// });
+    /// ```
+    #[must_use]
+    pub fn in_doubt(self, policy: impl Fn(&StoredRun, &str) -> InDoubt + Send + Sync + 'static) -> Self {
+        Self { in_doubt: Some(Arc::new(policy)), ..self }
     }
 
     /// The store.
@@ -227,7 +258,7 @@ impl Durable {
     /// whatever effects it had.
     pub async fn resume(&self, run: RunId, from: Option<&str>) -> Result<(), DurableError> {
         let removed = match from {
-            Some(from) => cut::records_after(&self.store.journal(run).await?, from),
+            Some(from) => self.steps_from(run, from).await?,
             None => Vec::new(),
         };
         if !self.store.resume(run, &removed).await? {
@@ -238,15 +269,30 @@ impl Durable {
         Ok(())
     }
 
+    /// The paths of the records from the step at `from` on.
+    async fn steps_from(&self, run: RunId, from: &str) -> Result<Vec<String>, DurableError> {
+        let journal = self.store.journal(run).await?;
+        let is_step = |path: &str| path.strip_prefix(from).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        // A call that waits for its approval has no record.
+        let asked = ApprovalQuery::default().run(run).path(from);
+        let is_known =
+            journal.iter().any(|record| is_step(&record.path)) || !self.store.approvals(&asked).await?.is_empty();
+        if from.is_empty() || !is_known {
+            self.store.find(run).await?.ok_or(DurableError::UnknownRun(run))?;
+            return Err(DurableError::UnknownStep { run, path: from.to_owned() });
+        }
+        Ok(cut::records_after(&journal, from))
+    }
+
     /// Decides that a step which may have had its effect before a crash is done again.
     pub async fn repeat_step(&self, run: RunId, path: &str) -> Result<Signalled, DurableError> {
-        self.decide(run, Decision { path: path.to_owned(), answer: None }).await
+        self.decide(run, StepDecision { path: path.to_owned(), answer: None }).await
     }
 
     /// Decides that a step which may have had its effect before a crash is not done again. The model reads `answer` in place
     /// of its output.
     pub async fn answer_step(&self, run: RunId, path: &str, answer: &str) -> Result<Signalled, DurableError> {
-        self.decide(run, Decision { path: path.to_owned(), answer: Some(answer.to_owned()) }).await
+        self.decide(run, StepDecision { path: path.to_owned(), answer: Some(answer.to_owned()) }).await
     }
 
     /// Answers an approval. Edited arguments must match the schema that the tool had when it asked.
@@ -255,7 +301,10 @@ impl Durable {
             return Ok(Answered::Unknown);
         };
         if let Some(arguments) = &answer.arguments {
-            let arguments: Value = serde_json::from_str(arguments.get())?;
+            // A field with a name that `serde_json` reserves cannot be read back, once fields are sorted.
+            let reserved =
+                |_| DurableError::EditedArguments("a field has a name that is reserved; rename it".to_owned());
+            let arguments: Value = serde_json::from_str(arguments.get()).map_err(reserved)?;
             let schema = Schema::compile(&approval.schema);
             let schema = schema.map_err(|error| DurableError::EditedArguments(error.to_string()))?;
             schema.check(&arguments).map_err(DurableError::EditedArguments)?;
@@ -263,12 +312,20 @@ impl Durable {
                 (answer.arguments, answer.sha256) = (None, None);
             }
         }
+        let (decision, edited) = (if answer.is_approved { "approved" } else { "denied" }, answer.is_edited());
+        let approver = Arc::clone(&answer.approver);
         let answered = self.store.answer_approval(id, answer).await?;
+        if answered == Answered::Stored {
+            let Approval { run, tool, .. } = &approval;
+            let how = if edited { ", with other arguments" } else { "" };
+            let text = format!("approval {id} of `{tool}` {decision} by {approver}{how}");
+            tracing::info!(%run, approval = id, %tool, decision, %approver, "{text}");
+        }
         self.shared.wake();
         Ok(answered)
     }
 
-    async fn decide(&self, run: RunId, decision: Decision) -> Result<Signalled, DurableError> {
+    async fn decide(&self, run: RunId, decision: StepDecision) -> Result<Signalled, DurableError> {
         let found = self.store.find(run).await?.ok_or(DurableError::UnknownRun(run))?;
         let journal = self.store.journal(run).await?;
         let is_open = |record: &StepRecord| record.path == decision.path && record.state == StepState::Began;

@@ -5,6 +5,7 @@ pub(crate) mod client_calls;
 mod decision;
 pub(crate) mod durable;
 mod held_runs;
+pub(crate) mod in_doubt;
 pub(crate) mod settings;
 pub(crate) mod starter;
 pub(crate) mod submission;

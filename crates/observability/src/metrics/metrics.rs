@@ -136,6 +136,16 @@ impl Metrics {
         self.instruments.request_errors.with([code]).increment(1);
     }
 
+    /// Records how many calls wait until a person allows them.
+    pub fn approvals_pending(&self, count: u64) {
+        self.instruments.approvals_pending.with([]).set(to_gauge(count));
+    }
+
+    /// Counts an answer to an approval.
+    pub fn approval_answered(&self, is_approved: bool) {
+        self.instruments.approvals_answered.with([if is_approved { "approved" } else { "denied" }]).increment(1);
+    }
+
     pub(crate) fn instruments(&self) -> &Instruments {
         &self.instruments
     }

@@ -157,6 +157,10 @@ pub(crate) const DEGRADED: Metric<1> =
     metric("brigade_degraded_total", ["part"], "Parts of runs that failed and that the runs went on without.");
 pub(crate) const REQUEST_ERRORS: Metric<1> =
     metric("brigade_request_errors_total", ["code"], "Requests that were answered with an error, by code.");
+pub(crate) const APPROVALS_PENDING: Metric<0> =
+    metric("brigade_approvals_pending", [], "Calls that wait until a person allows them, counted up to 1,000.");
+pub(crate) const APPROVALS_ANSWERED: Metric<1> =
+    metric("brigade_approvals_answered_total", ["decision"], "Answers to approvals in this process, by decision.");
 pub(crate) const BUDGET_LIMIT: Metric<1> =
     metric("brigade_budget_limit_usd", ["scope"], "Money limit of a watched account.");
 pub(crate) const BUDGET_REMAINING: Metric<1> =

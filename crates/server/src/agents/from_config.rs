@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use brigade_config::{AgentConfig, Config, FailurePolicy, OnExhaustedConfig, Secrets, WorkerConfig};
+use brigade_config::{AgentConfig, Config, FailurePolicy, InDoubtConfig, OnExhaustedConfig, Secrets, WorkerConfig};
 use brigade_core::{
     Agent, ChatModel, ContextWindow, ModelId, OnExhausted, OnFailure, OutputSchema, RawJson, Schema, Settings, Tool,
     ToolLimits, TurnLimits, Worker,
 };
+use brigade_durable::InDoubt;
 use brigade_notes::Recall;
 
 use super::{mcp::McpServers, recall, served::ServedAgent, tools};
@@ -61,6 +62,11 @@ impl AgentFactory<'_> {
             .exposed(config.exposed)
             .asks_for_approvals(self.builder.config.agent_asks_for_approvals(config))
             .models(model.map(|model| model.ids.clone()).unwrap_or_default());
+        let served = self.builder.config.tools.iter().fold(served, |served, (tool, config)| match config.in_doubt {
+            InDoubtConfig::Fail => served.in_doubt(tool, InDoubt::Fail),
+            InDoubtConfig::TellModel => served.in_doubt(tool, InDoubt::TellModel),
+            _ => served,
+        });
         served.check().context(format!("the agent {name} cannot run"))
     }
 

@@ -1,7 +1,10 @@
 //! An agent that clients can call.
 
+use std::collections::BTreeMap;
+
 use brigade_config::CallerInstructions;
 use brigade_core::{Agent, Budget, ModelId, ToolboxError};
+use brigade_durable::InDoubt;
 use brigade_observability::MetricsConfig;
 
 /// An agent that clients can call, by its name.
@@ -25,6 +28,8 @@ pub struct ServedAgent {
     pub(crate) budget: Budget,
     pub(crate) exposed: bool,
     pub(crate) asks_for_approvals: bool,
+    /// What is done with calls of these tools that may have had their effect before a crash.
+    in_doubt: BTreeMap<String, InDoubt>,
     /// The models that may answer, in order of preference.
     pub(crate) models: Vec<ModelId>,
 }
@@ -40,6 +45,7 @@ impl ServedAgent {
             budget: Budget::default(),
             exposed: true,
             asks_for_approvals: false,
+            in_doubt: BTreeMap::new(),
             models,
         }
     }
@@ -68,6 +74,18 @@ impl ServedAgent {
     #[must_use]
     pub fn asks_for_approvals(self, asks: bool) -> Self {
         Self { asks_for_approvals: asks, ..self }
+    }
+
+    /// Sets what is done with a call of the tool with this name, by the agent or a worker of it, that may have had its effect
+    /// before a crash. By default the run waits until a person decides.
+    #[must_use]
+    pub fn in_doubt(mut self, tool: impl Into<String>, policy: InDoubt) -> Self {
+        self.in_doubt.insert(tool.into(), policy);
+        self
+    }
+
+    pub(crate) fn policy_in_doubt(&self, tool: &str) -> InDoubt {
+        self.in_doubt.get(tool).copied().unwrap_or_default()
     }
 
     pub(crate) fn exposed(self, exposed: bool) -> Self {

@@ -48,7 +48,7 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Api {
-    setup: RwLock<Arc<Setup>>,
+    setup: Arc<RwLock<Arc<Setup>>>,
     pub(crate) ledger: Ledger,
     runs: Runs,
     pub(crate) idempotency: IdempotencyKeys,
@@ -61,7 +61,6 @@ pub struct Api {
     pub(crate) durable: Option<Durable>,
     pub(crate) sessions: Option<LocalSessions>,
     pub(crate) max_body: usize,
-    /// Whether the console is served.
     pub(crate) console: bool,
     /// Carries on durable runs.
     worker: Mutex<Option<AbortOnDropHandle<()>>>,
@@ -364,8 +363,9 @@ impl ApiBuilder {
         let mut observers = self.observers;
         observers.push(metrics.observer());
         let in_store = || Some(Arc::new(self.store.as_ref()?.durable_runs()) as Arc<dyn RunStore>);
+        let setup = Arc::new(RwLock::new(Arc::new(Setup { agents, access, cors_origins, four_eyes: self.four_eyes })));
         let api = Arc::new(Api {
-            setup: RwLock::new(Arc::new(Setup { agents, access, cors_origins, four_eyes: self.four_eyes })),
+            setup: Arc::clone(&setup),
             ledger,
             runs,
             idempotency: IdempotencyKeys::stored_in(self.store.as_ref()),
@@ -374,7 +374,7 @@ impl ApiBuilder {
             observers,
             spans: self.spans,
             responses: Arc::new(Responses::new(self.store.as_ref().map(Store::responses))),
-            durable: self.run_store.or_else(in_store).map(durable_runs::open),
+            durable: self.run_store.or_else(in_store).map(|store| durable_runs::open(store, setup)),
             store: self.store,
             sessions: self.sessions,
             max_body: self.max_body,

@@ -8,7 +8,7 @@ use axum::{
     http::StatusCode,
 };
 use brigade_core::RunId;
-use brigade_durable::{Approval, ApprovalAnswer, ApprovalQuery, ApprovalStatus, ApprovalView, Durable};
+use brigade_durable::{Answered, Approval, ApprovalAnswer, ApprovalQuery, ApprovalStatus, ApprovalView, Durable};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,7 +22,7 @@ use super::{
     json_body::JsonBody,
     path::PathId,
     runs::MAX_PAGE_BYTES,
-    scoped::{ApprovalReader, Approver},
+    scoped::{ApprovalReader, ApprovalWriter},
 };
 
 /// The query of `GET /v1/approvals`.
@@ -44,7 +44,7 @@ pub(crate) struct ApprovalListParams {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AnswerBody {
-    decision: Decision,
+    decision: CallDecision,
     /// Why. The model reads the reason of a denial.
     #[schemars(length(max = MAX_REASON))]
     reason: Option<String>,
@@ -56,7 +56,7 @@ pub(crate) struct AnswerBody {
 /// Whether the call is made.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Decision {
+enum CallDecision {
     /// It is made.
     Approve,
     /// It is not made.
@@ -106,13 +106,17 @@ pub(crate) async fn list(
 /// Answers an approval.
 pub(crate) async fn answer(
     State(api): State<Arc<Api>>,
-    Approver(caller): Approver,
+    ApprovalWriter(caller): ApprovalWriter,
     PathId(id): PathId,
     JsonBody(body): JsonBody<AnswerBody>,
 ) -> Result<Json<ApprovalView>, ApiError> {
     let (approval, durable) = find(&api, &caller, &id).await?;
     caller.require_approver(&approval.account, api.setup().four_eyes)?;
+    let is_approved = body.decision == CallDecision::Approve;
     let answered = durable.answer_approval(&id, body.answer(&caller)?).await?;
+    if answered == Answered::Stored {
+        api.metrics.observer().approval_answered(is_approved);
+    }
     match answered.refusal() {
         None => Ok(Json(find(&api, &caller, &id).await?.0.into())),
         Some(message) => Err(ApiError::new(StatusCode::CONFLICT, ErrorCode::ApprovalClosed, message)),
@@ -152,10 +156,12 @@ impl AnswerBody {
         }
         let name = Arc::clone(&caller.name);
         let answer = match (decision, arguments) {
-            (Decision::Approve, None) => ApprovalAnswer::approve(name),
-            (Decision::Approve, Some(arguments)) => ApprovalAnswer::approve(name).arguments(&Value::Object(arguments)),
-            (Decision::Deny, None) => ApprovalAnswer::deny(name),
-            (Decision::Deny, Some(_)) => {
+            (CallDecision::Approve, None) => ApprovalAnswer::approve(name),
+            (CallDecision::Approve, Some(arguments)) => {
+                ApprovalAnswer::approve(name).arguments(&Value::Object(arguments))
+            }
+            (CallDecision::Deny, None) => ApprovalAnswer::deny(name),
+            (CallDecision::Deny, Some(_)) => {
                 return Err(ApiError::field("arguments", "`arguments` belongs to the decision `approve`"));
             }
         };

@@ -48,6 +48,7 @@ pub(crate) async fn complete(
         request.durability = Durability::Submit(Box::new(submission));
         request.hold = api.wait_in_request;
     }
+    let has_schema = request.settings.output.is_some();
     let (request, events) = if is_streamed {
         let (request, events) = chat_stream::observed(request);
         (request, Some(events))
@@ -66,14 +67,14 @@ pub(crate) async fn complete(
         }
     };
     drop(text);
-    // If the client disconnects, the guard is dropped and the run is cancelled.
+    // If the client disconnects, the guard is dropped and the run is cancelled, unless a call waits for an approval.
     let guard = cancel_on_disconnect.then(|| CancelOnDrop::new(Arc::clone(&run)));
     if let Some(events) = events {
         return chat_stream::respond(run, guard, events, include_usage).await;
     }
     let end = run.wait().await;
     let outcome = openai::outcome(&run, &end)?;
-    Ok(Json(ChatCompletion::new(&run, &end, &outcome)).into_response())
+    Ok(Json(ChatCompletion::new(&run, &end, &outcome, has_schema)).into_response())
 }
 
 /// The answer has the form of a chat completion only while the run is in memory.

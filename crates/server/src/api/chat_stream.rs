@@ -50,6 +50,7 @@ struct ChunkStream {
     /// Frames that were not sent yet.
     ready: VecDeque<Frame>,
     include_usage: bool,
+    wait_field: WaitField,
     /// Text that was received and is not in a frame yet.
     unsent: String,
     /// The text of the current turn that was sent.
@@ -70,15 +71,27 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What the stream of a run's answer reads from.
 #[derive(Debug)]
-pub(crate) struct AgentEvents(mpsc::UnboundedReceiver<AgentEvent>);
+pub(crate) struct AgentEvents {
+    events: mpsc::UnboundedReceiver<AgentEvent>,
+    wait_field: WaitField,
+}
+
+/// The field that says what a run waits for. Clients parse the content if the answer must have a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WaitField {
+    Content,
+    Refusal,
+}
 
 /// Adds the observer of a stream to a request.
 pub(crate) fn observed(request: RunRequest) -> (RunRequest, AgentEvents) {
     // Unbounded, but it holds no more than the answers of one run, which are bounded.
     let (sender, events) = mpsc::unbounded_channel();
     let sends_text = request.agent.streams_text() && request.settings.output.is_none();
+    let wait_field = if request.settings.output.is_some() { WaitField::Refusal } else { WaitField::Content };
     let observer = Some(Arc::new(AgentObserver { events: sender, sends_text }) as Arc<dyn Observer>);
-    (RunRequest { observer, deltas: true, append_only: sends_text, ..request }, AgentEvents(events))
+    let request = RunRequest { observer, deltas: true, append_only: sends_text, ..request };
+    (request, AgentEvents { events, wait_field })
 }
 
 /// Streams a run's answer. The events of a run that an earlier request has started are closed; its answer is sent when
@@ -86,15 +99,16 @@ pub(crate) fn observed(request: RunRequest) -> (RunRequest, AgentEvents) {
 pub(crate) async fn respond(
     run: Arc<RunHandle>,
     guard: Option<CancelOnDrop>,
-    events: AgentEvents,
+    AgentEvents { events, wait_field }: AgentEvents,
     include_usage: bool,
 ) -> Result<Response, ApiError> {
     let mut chunks = ChunkStream {
         _guard: guard,
         run,
-        events: events.0,
+        events,
         ready: VecDeque::new(),
         include_usage,
+        wait_field,
         unsent: String::new(),
         sent: String::new(),
         has_sent: false,
@@ -206,7 +220,7 @@ impl ChunkStream {
     /// The first chunk contains the role.
     fn send_role(&mut self) {
         if !self.has_sent {
-            self.push(ChunkDelta { role: Some(Role::Assistant), content: Some("") });
+            self.push(ChunkDelta { role: Some(Role::Assistant), content: Some(""), ..ChunkDelta::default() });
         }
     }
 
@@ -222,13 +236,17 @@ impl ChunkStream {
     }
 
     fn complete(&mut self, end: &RunEnd, outcome: &Outcome) {
-        if let RunEnd::Suspended(_) = end {
+        let waits = matches!(end, RunEnd::Suspended(_));
+        if waits {
             // What was sent is a part of the run, not of the text that says what it waits for.
             self.sent.clear();
         }
         // Sends the text that was not sent yet: all of it if text is not streamed, usually none otherwise.
         match missing_rest(self.sent.trim(), &outcome.text) {
             "" => self.send_role(),
+            rest if waits && self.wait_field == WaitField::Refusal => {
+                self.push(ChunkDelta { role: Some(Role::Assistant), refusal: Some(rest), ..ChunkDelta::default() });
+            }
             rest => self.send(rest),
         }
         let brigade = BrigadeDetails::new(self.run.id(), matches!(end, RunEnd::Suspended(_)), outcome);

@@ -8,11 +8,11 @@ use std::{
 use async_trait::async_trait;
 use brigade_core::{RawJson, RunId, TraceId};
 use brigade_durable::{
-    ClaimedRun, Durable, RunQuery, RunStarter, RunState, RunStore, RunStoreError, StoredRun, Submission, WaitReason,
-    WorkerSettings,
+    ClaimedRun, Durable, InDoubt, RunQuery, RunStarter, RunState, RunStore, RunStoreError, StoredRun, Submission,
+    WaitReason, WorkerSettings,
 };
 use brigade_openai::{ChatBody, ResponseBody};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_util::task::AbortOnDropHandle;
@@ -27,6 +27,7 @@ use super::{
     request_ids::RequestIds,
     response_request::AskedResponse,
     runs::RunBody,
+    served_setup::Setup,
     start::{Durability, RunRequest},
 };
 use crate::setup::error::{SetupContext as _, SetupError};
@@ -58,8 +59,12 @@ struct StoredRequests {
 
 /// The store must not show what the configuration does not allow to be kept, so the text of ended runs is erased. The answer
 /// stays for `retention.answers`, because its client may have been cut off.
-pub(super) fn open(store: Arc<dyn RunStore>) -> Durable {
-    Durable::shared(store).settings(WorkerSettings::default().keep_content(false).keep_answer(true))
+pub(super) fn open(store: Arc<dyn RunStore>, setup: Arc<RwLock<Arc<Setup>>>) -> Durable {
+    let settings = WorkerSettings::default().keep_content(false).keep_answer(true);
+    Durable::shared(store).settings(settings).in_doubt(move |run, tool| {
+        let setup = setup.read();
+        setup.agents.get(&*run.queue).map_or(InDoubt::Ask, |agent| agent.policy_in_doubt(tool))
+    })
 }
 
 /// The run of a request, to be stored.

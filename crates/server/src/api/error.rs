@@ -287,6 +287,7 @@ impl From<DurableError> for ApiError {
                 (StatusCode::CONFLICT, ErrorCode::RunNotWaiting)
             }
             DurableError::EditedArguments(_) => return Self::field("arguments", error.to_string()),
+            DurableError::UnknownStep { .. } => return Self::field("from", error.to_string()),
             _ => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::StoreUnavailable),
         };
         Self::new(status, code, error.to_string())

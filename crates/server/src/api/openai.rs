@@ -101,6 +101,9 @@ pub(crate) struct ChunkDelta<'a> {
     pub(crate) role: Option<Role>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) content: Option<&'a str>,
+    /// What the run waits for, if the answer must have a form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refusal: Option<&'a str>,
 }
 
 /// Tokens of the agent and its workers. What no provider reported is left out.
@@ -141,7 +144,9 @@ struct CompletionUsageSchema {
 struct AnswerMessageSchema {
     #[schemars(extend("const" = "assistant"))]
     role: String,
-    content: String,
+    /// Null if the run waits and the answer must have a form.
+    content: Option<String>,
+    /// What the run waits for, if the answer must have a form. Why the model declined, if it did.
     refusal: Option<String>,
 }
 
@@ -156,9 +161,14 @@ enum FinishReasonSchema {
 }
 
 impl<'a> ChatCompletion<'a> {
-    pub(crate) fn new(run: &'a RunHandle, end: &RunEnd, outcome: &'a Outcome) -> Self {
+    /// With a schema, clients parse `content`. What a run waits for is then a `refusal`, which they know does not have the form
+    /// that they asked for.
+    pub(crate) fn new(run: &'a RunHandle, end: &RunEnd, outcome: &'a Outcome, has_schema: bool) -> Self {
         let refusal = (outcome.stop == StopReason::Refused).then(|| outcome.notice.clone());
-        let content = Some(outcome.text.clone());
+        let (content, refusal) = match end {
+            RunEnd::Suspended(_) if has_schema => (None, Some(outcome.text.clone())),
+            _ => (Some(outcome.text.clone()), refusal),
+        };
         let message = ChatCompletionResponseMessage { role: Role::Assistant, content, ..Default::default() };
         let message = AnswerMessage { message, refusal };
         let choice = Choice { index: 0, message, logprobs: (), finish_reason: finish_reason(outcome.stop) };
@@ -331,12 +341,12 @@ mod tests {
         let end = run.wait().await;
         let outcome = outcome(&run, &end).unwrap();
 
-        let answer = vendor_form::<CreateChatCompletionResponse>(&ChatCompletion::new(&run, &end, &outcome));
+        let answer = vendor_form::<CreateChatCompletionResponse>(&ChatCompletion::new(&run, &end, &outcome, true));
         assert_eq!(answer["choices"][0]["message"], json!({ "role": "assistant", "content": "Hello." }));
         assert_eq!(answer["choices"][0]["finish_reason"], "stop");
         assert!(answer["usage"]["total_tokens"].is_u64(), "{answer}");
 
-        let delta = ChunkDelta { role: Some(Role::Assistant), content: Some("Hello.") };
+        let delta = ChunkDelta { role: Some(Role::Assistant), content: Some("Hello."), refusal: None };
         let chunk = Chunk::new(&run, vec![ChunkChoice::delta(delta)]);
         let chunk = vendor_form::<CreateChatCompletionStreamResponse>(&chunk);
         assert_eq!(chunk["choices"][0]["delta"]["content"], "Hello.");

@@ -34,7 +34,7 @@ pub(crate) struct ResumeBody {
 pub(crate) struct DecisionBody {
     /// The path of the step, as in `waiting.steps` of the run.
     step: String,
-    decision: Decision,
+    decision: StepDecision,
     /// What the model reads in place of the step's output. Needed for `answer`, and for nothing else.
     answer: Option<String>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct DecisionBody {
 /// What is done with the step.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Decision {
+enum StepDecision {
     /// It is done again.
     Repeat,
     /// It is not done again.
@@ -70,12 +70,12 @@ pub(crate) async fn decide(
 ) -> Result<Response, ApiError> {
     let (run, durable) = stored(&api, &caller, &id).await?;
     let signalled = match (body.decision, &body.answer) {
-        (Decision::Repeat, None) => durable.repeat_step(run, &body.step).await?,
-        (Decision::Answer, Some(answer)) => durable.answer_step(run, &body.step, answer).await?,
-        (Decision::Repeat, Some(_)) => {
+        (StepDecision::Repeat, None) => durable.repeat_step(run, &body.step).await?,
+        (StepDecision::Answer, Some(answer)) => durable.answer_step(run, &body.step, answer).await?,
+        (StepDecision::Repeat, Some(_)) => {
             return Err(ApiError::field("answer", "`answer` belongs to the decision `answer`"));
         }
-        (Decision::Answer, None) => {
+        (StepDecision::Answer, None) => {
             return Err(ApiError::field("answer", "`answer` is missing; write what the model should read"));
         }
     };

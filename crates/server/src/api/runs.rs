@@ -119,6 +119,7 @@ pub(crate) struct RunListParams {
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     since: Option<Timestamp>,
     /// Only runs that have cost at least this many US dollars so far, as a decimal such as "0.10".
+    #[serde(deserialize_with = "amount")]
     #[schemars(with = "Option<String>", regex(pattern = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"))]
     min_cost_usd: Option<Money>,
     /// Only runs of this session.
@@ -230,6 +231,12 @@ pub(crate) async fn cancel(
 ) -> Result<Response, ApiError> {
     let mut found = find(&api, &caller, &id).await?;
     match (&found, &api.durable) {
+        (FoundRun::InMemory(run), Some(durable)) if run.is_durable() => {
+            // The signal closes its approvals at once, and is there after a restart.
+            let stored = durable.cancel(run.id()).await;
+            run.cancel();
+            stored?;
+        }
         (FoundRun::InMemory(run), _) => run.cancel(),
         (FoundRun::Durable(run), Some(durable)) => {
             durable.cancel(run.stored.id).await?;

@@ -30,7 +30,7 @@ scoped! {
     /// A caller that may see approvals.
     ApprovalReader: Approve, Read;
     /// A caller that may answer approvals. Which ones depends on their runs.
-    Approver: Approve;
+    ApprovalWriter: Approve;
 }
 
 fn caller_with(scopes: &[KeyScope], parts: &Parts) -> Result<Caller, ApiError> {

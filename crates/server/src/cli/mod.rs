@@ -5,7 +5,6 @@ mod demo;
 mod demo_history;
 mod doctor;
 mod mcp;
-mod prices;
 mod reload;
 mod run;
 mod serve;
@@ -14,8 +13,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use brigade_commands::{
-    ApprovalsCommand, ConfigCommand, EXIT_CODES, Exit, InitCommand, KeysCommand, OutputClosed, RunsCommand,
-    SimulateCommand, StoreCommand, TraceCommand, note, out,
+    ApprovalsCommand, ConfigCommand, EXIT_CODES, Exit, InitCommand, KeysCommand, OutputClosed, PricesCommand,
+    RunsCommand, SimulateCommand, StoreCommand, TraceCommand, note, out,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -56,7 +55,7 @@ enum Command {
     /// Creates API keys for clients
     Keys(KeysCommand),
     /// Says how old the prices of models are, and how to bring your own
-    Prices(prices::PricesCommand),
+    Prices(PricesCommand),
     /// Prints the configuration or its JSON Schema
     Config(ConfigCommand),
     /// Runs a provider simulator: OpenAI and Anthropic protocols, scripted answers, faults
@@ -109,7 +108,7 @@ impl Cli {
             Command::Approvals(command) => command.run().await,
             Command::Mcp(command) => command.run().await,
             Command::Keys(command) => command.run(),
-            Command::Prices(command) => command.run(),
+            Command::Prices(command) => command.run(|loaded| Ok(crate::app::prices(loaded)?)),
             Command::Config(command) => command.run(),
             Command::Simulate(command) => command.run().await,
             Command::Completions { shell } => {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use brigade_core::{Agent, CostSummary, Money, Outcome, Run, RunError, RunId, StopReason, Task, TraceId, Transcript};
-use brigade_durable::{ClaimedRun, Waiting, WorkEnd};
+use brigade_durable::{ApprovalHold, ClaimedRun, Waiting, WorkEnd};
 use brigade_edge::Place;
 use brigade_store::RunStatus;
 use futures::FutureExt;
@@ -30,6 +30,8 @@ pub struct RunHandle {
     user: Option<Arc<str>>,
     session: Option<Arc<str>>,
     is_durable: bool,
+    /// Lets a durable run wait without its client.
+    hold: Option<ApprovalHold>,
     limit: Option<Money>,
     events: Option<Arc<EventLog>>,
     started: Timestamp,
@@ -76,7 +78,8 @@ pub(super) struct Work {
     pub(super) release: CancellationToken,
 }
 
-/// Cancels a run when it is dropped, for example when the client that waits for it disconnects.
+/// Cancels a run when it is dropped, for example when the client that waits for it disconnects. A durable run whose calls
+/// wait for approvals waits without the client instead.
 #[derive(Debug)]
 pub struct CancelOnDrop(Arc<RunHandle>);
 
@@ -99,6 +102,7 @@ impl RunHandle {
             user: new.run.scope().user.clone(),
             session: new.session.clone(),
             is_durable: new.claimed.is_some(),
+            hold: new.claimed.as_ref().map(ClaimedRun::approval_hold),
             limit: new.run.ledger().budget().usd.map(|cap| cap.limit),
             events: new.events.clone(),
             started: new.claimed.as_ref().map_or_else(Timestamp::now, |claimed| claimed.run().submitted_at),
@@ -299,6 +303,9 @@ impl CancelOnDrop {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.cancel();
+        let waits = self.0.hold.as_ref().is_some_and(ApprovalHold::release);
+        if !waits {
+            self.0.cancel();
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use crate::{DatabaseSettings, StoreError, unpoisoned};
+use crate::{DatabaseSettings, StoreError, sqlite::schema, unpoisoned};
 
 /// Reading connections, opened on demand. Cheap to clone; clones share them.
 #[derive(Debug, Clone)]
@@ -55,6 +55,16 @@ impl Readers {
             path: path.to_owned(),
             busy_timeout: settings.busy_timeout,
         }))
+    }
+
+    /// Reads a file that another process may be writing. Blocks.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::Open { path: path.to_owned(), source: Arc::new(error) };
+        // Opening and closing the file would release the locks of this process: https://sqlite.org/howtocorrupt.html, 2.2.
+        std::fs::metadata(path).map_err(failed)?;
+        let readers = Self::new(path, &DatabaseSettings::default(), None);
+        schema::check_current(&readers.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?, path)?;
+        Ok(readers)
     }
 
     /// Closes the connections, because another file took the place of the database.

@@ -211,7 +211,7 @@ fn every_event_has_its_line_or_none() {
         " WARN budget: refused: 10 of 10 turns",
         " INFO run: finished: 2 turns, 100 tokens in, 10 out, $1.5000, 1.0s",
         " WARN run: failed after 1.0s, nothing charged: no capacity",
-        " INFO run: waits after 1.0s, nothing charged: `refund` waits for an approval (step `1/tool:1`)",
+        "DEBUG run: waits: `refund` waits for an approval (step `1/tool:1`)", // at the top it is INFO
     ];
     assert_eq!(all_events().iter().map(line_of).collect::<Vec<_>>(), expected);
 }
@@ -373,4 +373,19 @@ async fn no_line_quotes_a_tool_or_its_arguments_and_each_failure_has_its_reason(
             assert!(text.contains(reason), "{reason} is missing in {text}");
         }
     }
+}
+
+#[test]
+fn a_run_that_waits_is_reported_at_info_once_with_its_reason_as_a_field() {
+    let wait =
+        Event::RunWaiting { reason: "`refund` waits for an approval".into(), elapsed: std::time::Duration::ZERO };
+    let (output, _handle, _guard) = log(Logging::new().level("debug").format(LogFormat::Json));
+    run_with_trace(1).emit(&wait);
+    desk(1).emit(&wait);
+    let lines: Vec<serde_json::Value> = output.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().map(|line| &line["level"]).collect::<Vec<_>>(), ["INFO", "DEBUG"]);
+    assert_eq!(
+        (&lines[0]["event"], &lines[0]["reason"]),
+        (&"run_waiting".into(), &"`refund` waits for an approval".into())
+    );
 }

@@ -70,6 +70,9 @@ pub(crate) fn exercised(config: &MetricsConfig) -> MetricsHandle {
     }
     observer.on_event(&Run::new().child("desk", Budget::unlimited()).unwrap(), &Event::RunStarted);
     observer.request_failed("too_many_runs");
+    observer.approvals_pending(2);
+    observer.approval_answered(true);
+    observer.approval_answered(false);
     handle.watch_prices(&PriceBook::bundled());
     let target = LogTarget::File("/dev/null".into());
     let (_layer, logging) = Logging::new().target(target).layer::<tracing_subscriber::Registry>().unwrap();
@@ -194,6 +197,8 @@ async fn every_event_is_counted_under_configured_names_only() {
             r#"brigade_wire_quirks_total{kind="unknown_event"} 1"#,
             r#"brigade_degraded_total{part="session"} 1"#,
             r#"brigade_request_errors_total{code="too_many_runs"} 1"#,
+            "brigade_approvals_pending 2",
+            r#"brigade_approvals_answered_total{decision="denied"} 1"#,
             r#"brigade_budget_limit_usd{scope="process"} 2.5"#,
             r#"brigade_budget_remaining_usd{scope="process"} 2.5"#,
             r#"brigade_turns_per_run_sum{agent="desk"} 2"#,

@@ -1,7 +1,8 @@
 use std::sync::Mutex;
 
 use brigade_core::{
-    Agent, Budget, Certainty, Charge, Event, ModelErrorKind, ModelId, Money, Run, StopReason, Usage, Worker,
+    Agent, Budget, Certainty, Charge, Event, ModelErrorKind, ModelId, Money, Run, StopReason, ToolStatus, Usage,
+    Worker,
     testing::{ScriptedModel, Turn, all_events},
 };
 use opentelemetry::{Value, trace::Status};
@@ -337,4 +338,20 @@ fn the_events_of_a_span_are_limited() {
     }
     let events = &exported.after(&otlp)[0].events;
     assert_eq!((events.len(), events.dropped_count), (128, 872));
+}
+
+#[test]
+fn the_spans_of_a_run_that_waits_have_ended_and_are_not_failed() {
+    let (tool, call_id) = (Arc::from("refund"), Arc::from("1"));
+    let spans = spans_of(&[
+        Event::RunStarted,
+        Event::ToolStarted { tool: Arc::clone(&tool), call_id: Arc::clone(&call_id) },
+        Event::ToolEnded { tool, call_id, outcome: ToolStatus::Waiting, reason: None, elapsed: SECOND },
+        Event::RunWaiting { reason: "`refund` waits for an approval".into(), elapsed: SECOND },
+    ]);
+    for name in ["execute_tool refund", "invoke_agent "] {
+        let span = named(&spans, name)[0];
+        assert_eq!((&span.status, value(span, "brigade.outcome")), (&Status::Unset, Some("waiting".into())), "{name}");
+        assert_eq!(value(span, "error.type"), None, "{name}");
+    }
 }

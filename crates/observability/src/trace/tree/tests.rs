@@ -335,3 +335,28 @@ fn what_a_restart_cut_off_is_shown_once_and_the_run_has_its_last_end() {
     assert_eq!(shown.matches("search · no answer").count(), 1, "{shown}");
     assert_eq!(shown.matches("search · cut off").count(), 1, "{shown}");
 }
+
+#[test]
+fn a_run_that_waits_is_not_failed_and_what_it_waited_for_stays_visible() {
+    let run = Run::new();
+    let elapsed = Duration::from_secs(1);
+    let call = |outcome, reason: Option<&str>| {
+        let (tool, call_id) = (Arc::from("refund"), Arc::from("1"));
+        let started = Event::ToolStarted { tool: Arc::clone(&tool), call_id: Arc::clone(&call_id) };
+        [started, Event::ToolEnded { tool, call_id, outcome, reason: reason.map(Into::into), elapsed }]
+    };
+    let reason = "`refund` waits for an approval (step `1/tool:1`)";
+    let wait = Event::RunWaiting { reason: reason.into(), elapsed };
+    let events = [Event::RunStarted].into_iter().chain(call(ToolStatus::Waiting, Some(reason))).chain([wait]);
+    let tree = |events: Vec<Event>| {
+        let records = events.into_iter().map(|event| EventRecord::new(&run, event));
+        RunTree::from_records("", records).unwrap().render(TreeStyle::default().color(true))
+    };
+    let waiting = tree(events.clone().collect());
+    assert!(waiting.contains(&format!("waiting: {reason}")) && !waiting.contains("\x1b[31m"), "{waiting}");
+    let resumed = Event::Resumed { steps: 1, saved: Money::ZERO };
+    let rest = [resumed].into_iter().chain(call(ToolStatus::Ok, None));
+    let gone_on = tree(events.chain(rest).collect());
+    assert!(gone_on.contains("tool refund · waiting: ") && gone_on.contains("tool refund · ok"), "{gone_on}");
+    assert!(gone_on.contains(" · not ended"), "{gone_on}");
+}

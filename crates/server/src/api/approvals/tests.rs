@@ -142,6 +142,16 @@ async fn a_waiting_call_is_listed_and_made_once_it_is_approved() {
     assert_eq!(desk.paid(), [250]);
     let (_, kept) = get(&api, "ada", "/v1/approvals?status=approved").await;
     assert_eq!(kept["data"][0]["arguments"], json!({}), "the text of a run that ended is erased: {kept}");
+    assert_eq!(kept["data"][0]["edited"], false);
+    let metrics = get(&api, "chief", "/metrics").await.1.to_string();
+    for line in ["brigade_approvals_pending 0", "outcome=\\\"waiting\\\"} 1"] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    assert!(
+        metrics.contains(r#"brigade_approvals_answered_total{decision=\"approved\"} 1"#),
+        "counted once: {metrics}"
+    );
+    assert!(!metrics.contains(r#"outcome=\"internal_error\"} 1"#), "a wait is not an error: {metrics}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,6 +162,7 @@ async fn edited_arguments_are_checked_and_a_denial_has_none() {
     for (body, param) in [
         (json!({ "decision": "approve", "arguments": { "amount": "all" } }), "arguments"),
         (json!({ "decision": "deny", "arguments": { "amount": 1 } }), "arguments"),
+        (json!({ "decision": "approve", "arguments": { "$serde_json::private::RawValue": "1" } }), "arguments"),
         (json!({ "decision": "deny", "reason": "x".repeat(2_001) }), "reason"),
         (json!({ "decision": "perhaps" }), "decision"),
     ] {
@@ -164,6 +175,9 @@ async fn edited_arguments_are_checked_and_a_denial_has_none() {
     assert_eq!(answered["arguments"], json!({ "amount": 250 }), "both are kept: {answered}");
     tokio::time::sleep(SOON).await;
     assert_eq!(desk.paid(), [99]);
+    let (_, kept) = get(&api, "ada", "/v1/approvals?status=approved").await;
+    let kept = &kept["data"][0];
+    assert_eq!((&kept["edited"], kept.get("edited_arguments")), (&json!(true), None), "the text is erased: {kept}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -290,4 +304,88 @@ async fn without_a_store_no_person_can_be_asked_so_the_call_is_not_made() {
     assert_eq!((status, &answer["choices"][0]["message"]["content"]), (200, &json!("I could not pay.")), "{answer}");
     assert!(desk.paid().is_empty() && format!("{:?}", desk.model.requests()).contains("no person can be asked"));
     assert_eq!(send(&api, "", "GET", "/v1/approvals", Value::Null).await.1["data"], json!([]));
+}
+
+/// A chat whose answer must have a form.
+fn chat_with_schema() -> Value {
+    let mut body = chat("Pay me back.");
+    body["response_format"] = json!({ "type": "json_object" });
+    body
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_with_a_response_format_gets_a_refusal_and_no_prose_while_it_waits() {
+    for is_streamed in [false, true] {
+        let desk = Desk::new([refund(250), Turn::text(r#"{"paid": true}"#)]);
+        let api = desk.serve(false).await;
+        let mut body = chat_with_schema();
+        body["stream"] = json!(is_streamed);
+        let (status, answer) = post(&api, "ada", "/v1/chat/completions", body).await;
+        assert_eq!(status, 200, "{answer}");
+        if is_streamed {
+            let frames = answer.as_str().unwrap();
+            assert!(frames.contains(r#""refusal":"This is not the answer yet"#), "{frames}");
+            assert!(!frames.contains(r#""content":"This"#) && frames.contains(r#""status":"waiting""#), "{frames}");
+        } else {
+            let message = &answer["choices"][0]["message"];
+            assert_eq!(
+                (&message["content"], &answer["brigade"]["status"]),
+                (&Value::Null, &json!("waiting")),
+                "{answer}"
+            );
+            assert!(message["refusal"].as_str().unwrap().contains("`refund`"), "{answer}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_waits_goes_on_although_its_client_hangs_up() {
+    for is_streamed in [false, true] {
+        let desk = Desk::new([refund(250), Turn::text("It was paid.")]);
+        let api = desk.serve(false).await;
+        let mut body = chat("Pay me back.");
+        body["stream"] = json!(is_streamed);
+        let asking = post(&api, "ada", "/v1/chat/completions", body);
+        assert!(tokio::time::timeout(SOON, asking).await.is_err(), "the client hangs up");
+        tokio::time::sleep(SOON).await;
+        let (_, list) = get(&api, "ada", "/v1/approvals?status=pending").await;
+        let (id, run) = (list["data"][0]["id"].as_str().unwrap(), list["data"][0]["run"].as_str().unwrap());
+        let (_, found) = get(&api, "ada", &format!("/v1/runs/{run}")).await;
+        assert_eq!(found["status"], "waiting", "{found}");
+        let approve = json!({ "decision": "approve" });
+        assert_eq!(post(&api, "ada", &format!("/v1/approvals/{id}"), approve).await.0, 200);
+        tokio::time::sleep(SOON).await;
+        let (_, ended) = get(&api, "ada", &format!("/v1/runs/{run}")).await;
+        assert_eq!((&ended["result"]["text"], desk.paid()), (&json!("It was paid."), vec![250]), "{ended}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_after_a_cancel_is_refused_also_while_the_run_is_held_for_its_client() {
+    let desk = Desk::new([refund(250), Turn::text("It was paid.")]);
+    let api = desk.serve(false).await;
+    let asking = post(&api, "ada", "/v1/chat/completions", chat("Pay me back."));
+    let cancelling = async {
+        tokio::time::sleep(SOON).await;
+        let (_, list) = get(&api, "ada", "/v1/approvals?status=pending").await;
+        let (id, run) = (list["data"][0]["id"].as_str().unwrap(), list["data"][0]["run"].as_str().unwrap());
+        assert_eq!(post(&api, "ada", &format!("/v1/runs/{run}/cancel"), json!({})).await.0, 202);
+        let approve = json!({ "decision": "approve" });
+        let (status, late) = post(&api, "ada", &format!("/v1/approvals/{id}"), approve).await;
+        assert_eq!((status, &late["error"]["code"]), (409, &json!("approval_closed")), "{late}");
+    };
+    let ((_, answer), ()) = tokio::join!(asking, cancelling);
+    assert!(answer.to_string().contains("cancelled") && desk.paid().is_empty(), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_name_no_step_or_a_negative_cost_are_refused() {
+    let desk = Desk::new([refund(250)]);
+    let api = desk.serve(false).await;
+    let (run, _) = waiting(&api).await;
+    let (status, error) = post(&api, "ada", &format!("{run}/resume"), json!({ "from": "7" })).await;
+    assert_eq!((status, &error["error"]["param"]), (400, &json!("from")), "{error}");
+    assert!(error["error"]["message"].as_str().unwrap().contains("no step `7`"), "{error}");
+    let (status, error) = get(&api, "ada", "/v1/runs?min_cost_usd=-1").await;
+    assert_eq!((status, &error["error"]["param"]), (400, &json!("min_cost_usd")), "{error}");
 }

@@ -4,12 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use brigade_core::RunId;
 use brigade_durable::{Answered, Approval, ApprovalAnswer, ApprovalQuery, ApprovalStatus, NewApproval};
-use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
-    rows::{json, lock, raw_json, status, time, unreadable},
+    rows::{json, lock, raw_json, time, unreadable},
     signals,
 };
 use crate::{
@@ -21,10 +20,22 @@ use crate::{
     },
 };
 
-const SELECT: &str = "SELECT a.id AS approval_row, a.approval, a.path, a.tool, a.sha256, a.arguments, a.schema,
+/// Whether the run of an approval ended before the approval expired, or is to be cancelled.
+macro_rules! is_closed {
+    () => {
+        "((r.ended_us IS NOT NULL AND r.ended_us < a.expires_us) OR EXISTS (
+             SELECT 1 FROM brigade.durable_signals AS s
+             WHERE s.run = r.id AND s.kind = 'cancel' AND NOT s.is_consumed))"
+    };
+}
+
+const SELECT: &str = concat!(
+    "SELECT a.id AS approval_row, a.approval, a.path, a.tool, a.sha256, a.arguments, a.schema,
      a.requested_us, a.expires_us, a.expires_us - brigade.now_us() AS left_us, a.answer, a.answered_us,
-     r.id AS run_row, r.run, r.queue, r.account, r.status
-     FROM brigade.durable_approvals AS a JOIN brigade.durable_runs AS r ON r.id = a.run";
+     r.id AS run_row, r.run, r.queue, r.account, ",
+    is_closed!(),
+    " AS is_closed FROM brigade.durable_approvals AS a JOIN brigade.durable_runs AS r ON r.id = a.run"
+);
 
 /// Stores an approval, unless there is one for this call. Absent if the run is not stored.
 pub(super) async fn request(database: &PostgresDatabase, new: &NewApproval) -> Result<Option<Approval>, StoreError> {
@@ -88,13 +99,14 @@ pub(super) async fn list(database: &PostgresDatabase, query: &ApprovalQuery) -> 
     let accounts = accounts.map(|accounts| accounts.iter().map(|account| &**account).collect::<Vec<_>>());
     let limit = query.limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let select = format!(
-        "{SELECT} WHERE {} AND {} AND {} AND {} ORDER BY a.id DESC LIMIT $4",
+        "{SELECT} WHERE {} AND {} AND {} AND {} AND {} ORDER BY a.id DESC LIMIT $4",
         if query.id.is_some() { "a.approval = $1" } else { "$1::text IS NULL" },
         if run.is_some() { "r.run = $2" } else { "$2::uuid IS NULL" },
         if accounts.is_some() { "r.account = ANY($3)" } else { "$3::text[] IS NULL" },
+        if query.path.is_some() { "a.path = $5" } else { "$5::text IS NULL" },
         query.status.map_or("true", condition),
     );
-    let rows = database.query(&select, values![query.id, run, accounts, limit]).await?;
+    let rows = database.query(&select, values![query.id, run, accounts, limit, query.path]).await?;
     let approvals = rows.iter().map(approval).collect::<Result<Vec<_>, _>>()?;
     Ok(approvals.into_iter().filter(|approval| query.status.is_none_or(|status| approval.status == status)).collect())
 }
@@ -111,13 +123,16 @@ pub(super) async fn delete_at(session: &Session, run: i64, paths: &[String]) -> 
 /// The condition under which an approval has this status. It selects too many rather than too few.
 fn condition(status: ApprovalStatus) -> &'static str {
     match status {
-        ApprovalStatus::Pending => {
-            "a.answer IS NULL AND a.expires_us > brigade.now_us() AND r.status IN ('ready', 'running', 'waiting')"
-        }
+        ApprovalStatus::Pending => concat!(
+            "a.answer IS NULL AND a.expires_us > brigade.now_us() AND r.status IN ('ready', 'running', 'waiting') AND NOT ",
+            is_closed!()
+        ),
         ApprovalStatus::Approved => "a.is_approved",
         ApprovalStatus::Denied => "NOT a.is_approved",
-        ApprovalStatus::Expired => "a.answer IS NULL AND a.expires_us <= brigade.now_us()",
-        ApprovalStatus::Closed => "a.answer IS NULL AND r.ended_us IS NOT NULL",
+        ApprovalStatus::Expired => {
+            concat!("a.answer IS NULL AND a.expires_us <= brigade.now_us() AND NOT ", is_closed!())
+        }
+        ApprovalStatus::Closed => concat!("a.answer IS NULL AND ", is_closed!()),
         _ => "true",
     }
 }
@@ -125,11 +140,10 @@ fn condition(status: ApprovalStatus) -> &'static str {
 fn approval(row: &Row) -> Result<Approval, StoreError> {
     let (requested_us, expires_us) = (get::<i64>(row, "requested_us")?, get::<i64>(row, "expires_us")?);
     let run = RunId::from(get::<Uuid>(row, "run")?);
-    let new = NewApproval::new(run, get::<String>(row, "path")?, get::<String>(row, "tool")?, &Value::Null);
+    let [path, tool, sha256] = [get::<&str>(row, "path")?, get(row, "tool")?, get(row, "sha256")?];
+    let new = NewApproval::stored(run, path, tool, raw_json(get(row, "arguments")?)?, sha256);
     let mut new = new.schema(raw_json(get(row, "schema")?)?);
-    new.arguments = raw_json(get(row, "arguments")?)?;
     new.id = get(row, "approval")?;
-    new.sha256 = get(row, "sha256")?;
     new.expires_in = Duration::from_micros(unsigned(expires_us - requested_us));
     let [queue, account] = [get::<&str>(row, "queue")?, get(row, "account")?].map(Arc::from);
     let mut approval = new.into_stored(queue, account, time(requested_us)?);
@@ -137,5 +151,5 @@ fn approval(row: &Row) -> Result<Approval, StoreError> {
     approval.answer = answer.map(|answer| serde_json::from_str(answer).map_err(unreadable)).transpose()?;
     approval.answered_at = get::<Option<i64>>(row, "answered_us")?.map(time).transpose()?;
     let time_left = Duration::from_micros(unsigned(get(row, "left_us")?));
-    Ok(approval.with_status(time_left, status(get(row, "status")?)?.is_ended()))
+    Ok(approval.with_status(time_left, get(row, "is_closed")?))
 }

@@ -1,9 +1,9 @@
 //! Queries over runs, their events and their costs.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use brigade_core::{EventRecord, Money, RunId, Spending, Usage, Window};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use uuid::Uuid;
 
 use super::{
@@ -11,12 +11,11 @@ use super::{
     usage::{first_day, usage},
 };
 use crate::{
-    Database, DatabaseSettings, StoreError, UsageBy, UsageFilter, UsageRow,
+    Database, StoreError, UsageBy, UsageFilter, UsageRow,
     sqlite::{
         conditions::{Conditions, MAX_ROWS},
         database::today,
         readers::Readers,
-        schema,
     },
 };
 
@@ -230,13 +229,7 @@ impl RunHistory {
 
     /// Opens the history in the file at `path` for reading only; another process may be writing the file. Blocks.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        let failed = |error| StoreError::Open { path: path.to_owned(), source: Arc::new(error) };
-        // Opening and closing the file would release the locks of this process: https://sqlite.org/howtocorrupt.html, 2.2.
-        std::fs::metadata(path).map_err(failed)?;
-        let readers = Readers::new(path, &DatabaseSettings::default(), None);
-        schema::check_current(&readers.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?, path)?;
-        Ok(Self { readers })
+        Ok(Self { readers: Readers::open(path.as_ref())? })
     }
 
     /// Lists runs, the newest first.

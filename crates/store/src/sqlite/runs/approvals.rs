@@ -8,7 +8,6 @@ use brigade_durable::{
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Row, params, params_from_iter};
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -22,8 +21,13 @@ use crate::{
 
 const SELECT: &str =
     "SELECT a.id AS approval_row, approval, a.path, tool, sha256, arguments, schema, requested_us, expires_us,
-     answer, answered_us, r.id AS run_row, r.run, queue, account, status
-     FROM durable_approvals AS a JOIN durable_runs AS r ON r.id = a.run";
+     answer, answered_us, r.id AS run_row, r.run, queue, account, status";
+
+const FROM: &str = "FROM durable_approvals AS a JOIN durable_runs AS r ON r.id = a.run";
+
+/// Whether the run of an approval ended before the approval expired, or is to be cancelled.
+const IS_CLOSED: &str = "((ended_us IS NOT NULL AND ended_us < expires_us) OR EXISTS (
+     SELECT 1 FROM durable_signals AS s WHERE s.run = r.id AND s.kind = 'cancel' AND NOT s.is_consumed))";
 
 /// A stored approval, with the keys of its row and of the row of its run.
 struct ApprovalRow {
@@ -72,6 +76,7 @@ pub(super) fn list(connection: &Connection, query: &ApprovalQuery) -> Result<Vec
     let mut conditions = Conditions::default();
     conditions.and("approval =", query.id.clone());
     conditions.and("r.run =", query.run.map(|run| run.uuid().as_bytes().to_vec()));
+    conditions.and("a.path =", query.path.clone());
     if let Some(accounts) = &query.accounts {
         conditions.values.push(json(accounts)?.into());
         let number = conditions.values.len();
@@ -102,7 +107,7 @@ pub(super) fn delete_at(connection: &Connection, id: i64, paths: &[String]) -> R
 fn condition(status: ApprovalStatus) -> Option<String> {
     let condition = match status {
         ApprovalStatus::Pending => format!(
-            "answer IS NULL AND expires_us > {} AND status IN ('{}', '{}', '{}')",
+            "answer IS NULL AND expires_us > {} AND NOT {IS_CLOSED} AND status IN ('{}', '{}', '{}')",
             now_us(),
             RunState::Ready.name(),
             RunState::Running.name(),
@@ -110,15 +115,16 @@ fn condition(status: ApprovalStatus) -> Option<String> {
         ),
         ApprovalStatus::Approved => "answer ->> 'is_approved' = 1".to_owned(),
         ApprovalStatus::Denied => "answer ->> 'is_approved' = 0".to_owned(),
-        ApprovalStatus::Expired => format!("answer IS NULL AND expires_us <= {}", now_us()),
-        ApprovalStatus::Closed => format!("answer IS NULL AND expires_us > {} AND ended_us IS NOT NULL", now_us()),
+        ApprovalStatus::Expired => format!("answer IS NULL AND expires_us <= {} AND NOT {IS_CLOSED}", now_us()),
+        ApprovalStatus::Closed => format!("answer IS NULL AND {IS_CLOSED}"),
         _ => return None,
     };
     Some(condition)
 }
 
 fn select(connection: &Connection, condition: &str, values: impl Params) -> Result<Vec<ApprovalRow>, StoreError> {
-    let mut select = connection.prepare_cached(&format!("{SELECT} WHERE {condition}"))?;
+    let sql = format!("{SELECT}, {IS_CLOSED} AS is_closed {FROM} WHERE {condition}");
+    let mut select = connection.prepare_cached(&sql)?;
     select.query_and_then(values, approval_row)?.collect()
 }
 
@@ -126,11 +132,10 @@ fn approval_row(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
     let text = |name: &str| row.get::<_, String>(name);
     let (requested_us, expires_us) = (row.get::<_, i64>("requested_us")?, row.get::<_, i64>("expires_us")?);
     let run = RunId::from(Uuid::from_bytes(row.get("run")?));
-    let mut new = NewApproval::new(run, text("path")?, text("tool")?, &Value::Null).schema(raw_json(text("schema")?)?);
-    // As it is stored. Read as a value, an object whose first field has a name that `serde_json` reserves is an error.
-    new.arguments = raw_json(text("arguments")?)?;
+    let arguments = raw_json(text("arguments")?)?;
+    let new = NewApproval::stored(run, text("path")?, text("tool")?, arguments, text("sha256")?);
+    let mut new = new.schema(raw_json(text("schema")?)?);
     new.id = text("approval")?;
-    new.sha256 = text("sha256")?;
     new.expires_in = Duration::from_micros(u64::try_from(expires_us - requested_us).unwrap_or_default());
     let mut approval = new.into_stored(row.get("queue")?, row.get("account")?, time(requested_us)?);
     let answer: Option<String> = row.get("answer")?;
@@ -138,7 +143,7 @@ fn approval_row(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
     approval.answered_at = row.get::<_, Option<i64>>("answered_us")?.map(time).transpose()?;
     let run_status = status(&text("status")?)?;
     let time_left = Duration::from_micros(u64::try_from(expires_us - now_us()).unwrap_or_default());
-    let approval = approval.with_status(time_left, run_status.is_ended());
+    let approval = approval.with_status(time_left, row.get("is_closed")?);
     Ok(ApprovalRow { id: row.get("approval_row")?, run: row.get("run_row")?, run_status, approval })
 }
 

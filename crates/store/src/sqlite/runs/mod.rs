@@ -6,3 +6,4 @@ pub(crate) mod retention;
 pub(crate) mod rows;
 pub(crate) mod run_store;
 pub(crate) mod signals;
+pub(crate) mod stored_runs;

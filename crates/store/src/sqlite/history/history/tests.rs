@@ -704,3 +704,30 @@ async fn runs_are_found_by_user_after_a_restart() {
     assert_eq!(runs.list(with_workers).await.unwrap().len(), 4, "runs of workers are for the same user");
     assert_eq!(runs.list(RunFilter::default()).await.unwrap().iter().filter(|run| run.user.is_none()).count(), 1);
 }
+
+#[tokio::test]
+async fn a_run_that_waits_has_a_status_of_its_own_over_a_restart_and_until_it_goes_on() {
+    let (_folder, path) = folder();
+    let history = start(&path).await;
+    let run = Run::new();
+    let elapsed = Duration::from_secs(1);
+    let wait = Event::RunWaiting { reason: "`refund` waits for an approval".into(), elapsed };
+    for event in [Event::RunStarted, wait] {
+        history.on_event(&run, &event);
+    }
+    drop(history);
+
+    let history = start(&path).await;
+    assert_eq!(history.interrupted(), InterruptedWork::default(), "a run that waits was not interrupted");
+    let status = async |expected| {
+        history.flush().await.unwrap();
+        let found = history.runs().list(RunFilter::default().status(expected)).await.unwrap();
+        assert_eq!(found.iter().map(|found| (found.run, found.status())).collect::<Vec<_>>(), [(run.id(), expected)]);
+    };
+    status(RunStatus::Waiting).await;
+    history.on_event(&run, &Event::Resumed { steps: 1, saved: Money::ZERO });
+    status(RunStatus::Running).await;
+    let (usage, stop) = (Usage::new(1, 1), brigade_core::StopReason::Finished);
+    history.on_event(&run, &Event::RunEnded { stop, turns: 1, usage, cost: None, elapsed });
+    status(RunStatus::Ended).await;
+}

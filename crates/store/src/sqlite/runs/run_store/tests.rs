@@ -91,6 +91,15 @@ async fn runs_that_wait_or_have_ended_are_the_same_after_the_file_was_opened_aga
     database.close().await.unwrap();
 
     let (_, store) = open(&folder);
+    let beside = crate::StoredRuns::open(folder.path().join("test.db")).unwrap();
+    let listed = beside.list(brigade_durable::RunQuery::default()).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|run| run.id).collect::<Vec<_>>(),
+        [ended, waits],
+        "read while it is open for writing"
+    );
+    assert_eq!(beside.find(waits).await.unwrap().and_then(|run| run.waiting), Some(waiting.clone()));
+    assert!(beside.journal(waits).await.unwrap().is_empty());
     assert_eq!(store.submit(keyed()).await.unwrap(), Submitted::Same(waits));
     assert_eq!(store.find(waits).await.unwrap().and_then(|run| run.waiting), Some(waiting));
     assert_eq!(store.find(ended).await.unwrap().and_then(|run| run.output), Some(text("done")));

@@ -1,9 +1,10 @@
 //! `brigade prices` prints the date and the source of the prices in use.
 
-use brigade_commands::{ConfigArg, Exit, count, out};
+use brigade_config::LoadedConfig;
+use brigade_observability::PriceBook;
 use clap::Args;
 
-use crate::app;
+use crate::{exit::Exit, options::ConfigArg, out, output::count};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -12,7 +13,7 @@ Examples:
   brigade prices --config team.toml
 
 It calls no provider.")]
-pub(super) struct PricesCommand {
+pub struct PricesCommand {
     #[command(flatten)]
     config: ConfigArg,
 }
@@ -21,11 +22,12 @@ pub(super) struct PricesCommand {
 const OWN_PRICES: &str = include_str!("own_prices.txt");
 
 impl PricesCommand {
-    pub(super) fn run(self) -> anyhow::Result<Exit> {
+    /// Prints the date of the prices. `prices` reads those of a configuration.
+    pub fn run(self, prices: impl FnOnce(&LoadedConfig) -> anyhow::Result<PriceBook>) -> anyhow::Result<Exit> {
         let loaded = self.config.load_if_there()?;
         let prices = match &loaded {
-            Some(loaded) => app::prices(loaded)?,
-            None => brigade_observability::PriceBook::bundled(),
+            Some(loaded) => prices(loaded)?,
+            None => PriceBook::bundled(),
         };
         let file = loaded.as_ref().and_then(|loaded| Some(loaded.folder.join(loaded.config.prices.as_ref()?)));
         let source = file.map_or_else(
@@ -46,7 +48,7 @@ mod tests {
     fn the_printed_example_is_a_table_of_prices() {
         let example = OWN_PRICES.lines().filter_map(|line| line.strip_prefix("    "));
         let example: Vec<_> = example.take_while(|line| !line.starts_with("prices =")).collect();
-        let prices = brigade_observability::PriceBook::from_toml_overlay(&example.join("\n")).unwrap();
+        let prices = PriceBook::from_toml_overlay(&example.join("\n")).unwrap();
         assert_eq!(prices.as_of().to_string(), "2026-11-30");
     }
 }
