@@ -34,6 +34,7 @@ pub use responses::input::ResponseInput;
 pub use responses::input_items::{InputItemList, InputItemParams};
 pub use responses::object::{ResponseFailure, ResponseObject, ResponseStatus, missing_rest};
 pub use responses::output::{ItemStatus, OutputItem, OutputPart};
+pub use responses::shown_text::{ShownText, TextPiece, TextPosition};
 pub use responses::writer::{NumberedResponseEvent, ResponseEvent, ResponseFrame, ResponseWriter};
 pub use shared::brigade_details::BrigadeDetails;
 pub use shared::field_error::FieldError;

@@ -10,7 +10,7 @@ use axum::response::{
     sse::{Event as Frame, Sse},
 };
 use brigade_core::Observer;
-use brigade_openai::{ResponseFrame, ResponseObject, ResponseWriter};
+use brigade_openai::{ResponseFrame, ResponseObject, ResponseWriter, ShownText, TextPiece, TextPosition};
 use futures::stream;
 use tokio::sync::watch;
 
@@ -21,10 +21,7 @@ use super::{
     responses,
     start::RunRequest,
 };
-use crate::runs::{
-    run_handle::{CancelOnDrop, RunEnd, RunHandle},
-    shown_text::{ShownText, TextPiece, TextPosition},
-};
+use crate::runs::run_handle::{CancelOnDrop, RunEnd, RunHandle};
 
 /// A response as a stream of events.
 struct ResponseStream {
@@ -45,7 +42,7 @@ struct ResponseStream {
 /// Observes the text of a run that is about to start. An answer with a schema is shown when it is complete, because it may be
 /// rejected until then.
 pub(super) fn observe(request: &mut RunRequest) -> Arc<ShownText> {
-    let text = Arc::new(ShownText::new());
+    let text = Arc::new(ShownText::default());
     if request.agent.streams_text() && request.settings.output.is_none() {
         request.observer = Some(Arc::clone(&text) as Arc<dyn Observer>);
         (request.deltas, request.append_only) = (true, true);
@@ -124,7 +121,7 @@ impl ResponseStream {
         // The end and the mark of changes come before the text, so that no text is missed.
         let end = self.run.end();
         self.changed.borrow_and_update();
-        if let (Some(piece), Some(writer)) = (self.text.next(&mut self.position), &mut self.writer) {
+        if let (Some(piece), Some(writer)) = (self.text.next_piece(&mut self.position), &mut self.writer) {
             self.ready.extend(match piece {
                 TextPiece::Text(text) => writer.text(&text),
                 TextPiece::MessageEnd => writer.end_message(),

@@ -9,7 +9,6 @@ pub(crate) mod report;
 pub(crate) mod responses;
 pub(crate) mod run_handle;
 pub(crate) mod sessions;
-pub(crate) mod shown_text;
 pub(crate) mod spans;
 pub(crate) mod store;
 pub(crate) mod totals;

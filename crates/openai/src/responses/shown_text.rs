@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 /// The text that an agent shows while it works, by message. It is an [`Observer`] of the run, and any number of readers
 /// follow it, each at its own speed.
-#[derive(Debug)]
-pub(crate) struct ShownText {
+#[derive(Debug, Default)]
+pub struct ShownText {
     /// Only the last one may be empty: that of a turn that has not shown anything.
     messages: Mutex<Vec<String>>,
     changed: watch::Sender<()>,
@@ -15,14 +15,15 @@ pub(crate) struct ShownText {
 
 /// How far a reader has read.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct TextPosition {
+pub struct TextPosition {
     message: usize,
     bytes: usize,
 }
 
 /// What a reader gets.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum TextPiece {
+pub enum TextPiece {
+    /// Text of the current message.
     Text(String),
     /// The message is complete.
     MessageEnd,
@@ -32,22 +33,18 @@ pub(crate) enum TextPiece {
 const MAX_PIECE_BYTES: usize = 16 << 10;
 
 impl ShownText {
-    pub(crate) fn new() -> Self {
-        Self { messages: Mutex::default(), changed: watch::Sender::new(()) }
-    }
-
     /// All messages so far.
-    pub(crate) fn messages(&self) -> Vec<String> {
+    pub fn messages(&self) -> Vec<String> {
         self.messages.lock().clone()
     }
 
     /// Notified of each change.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+    pub fn subscribe(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
     /// The next piece after this position, which it moves; absent if there is none yet.
-    pub(crate) fn next(&self, position: &mut TextPosition) -> Option<TextPiece> {
+    pub fn next_piece(&self, position: &mut TextPosition) -> Option<TextPiece> {
         let messages = self.messages.lock();
         let rest = messages.get(position.message)?.get(position.bytes..)?;
         if !rest.is_empty() {
@@ -69,7 +66,12 @@ impl Observer for ShownText {
             return;
         }
         let mut messages = self.messages.lock();
-        if matches!(event, Event::TurnStarted { .. }) {
+        if matches!(event, Event::ReplyRestarted) {
+            // Runs whose text was sent do not restart replies.
+            if let Some(last) = messages.last_mut() {
+                last.clear();
+            }
+        } else if matches!(event, Event::TurnStarted { .. }) {
             if messages.last().is_none_or(|last| !last.is_empty()) {
                 messages.push(String::new());
             }
@@ -94,10 +96,10 @@ mod tests {
 
     #[test]
     fn each_reader_gets_all_text_by_message() {
-        let (text, run) = (ShownText::new(), Run::new());
+        let (text, run) = (ShownText::default(), Run::new());
         let turn = || Event::TurnStarted { turn: 1, model: ModelId::new("sim", "x") };
         let says = |words: &str| text.on_event(&run, &Event::Delta(Delta::Text(words.to_owned())));
-        let read = |position: &mut TextPosition| std::iter::from_fn(|| text.next(position)).collect::<Vec<_>>();
+        let read = |position: &mut TextPosition| std::iter::from_fn(|| text.next_piece(position)).collect::<Vec<_>>();
         let mut early = TextPosition::default();
         assert_eq!(read(&mut early), []);
         text.on_event(&run, &turn());
