@@ -38,6 +38,8 @@ pub(crate) enum Step {
     Api,
     /// The console in a headless browser.
     Console,
+    /// Real MCP servers and clients, and the official conformance suite.
+    Mcp,
     /// The ledger with all interleavings of its threads.
     Interleavings,
     /// Instructions per model call, counted by callgrind in the debug build.
@@ -61,7 +63,7 @@ pub(crate) enum Step {
 /// The options of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the slow steps: programs, package, alone, postgres, api, console, interleavings, instructions,
+    /// Leave out the slow steps: programs, package, alone, postgres, api, console, mcp, interleavings, instructions,
     /// examples, docs, book, deny, deploy, github.
     #[arg(long)]
     fast: bool,
@@ -90,6 +92,7 @@ impl Step {
             | Self::Postgres
             | Self::Api
             | Self::Console
+            | Self::Mcp
             | Self::Interleavings
             | Self::Instructions
             | Self::Examples
@@ -124,6 +127,7 @@ impl Step {
             Self::Postgres => postgres::check(shell, tally),
             Self::Api => fuzz_api::check(shell, tally),
             Self::Console => build::console(shell, tally),
+            Self::Mcp => build::mcp(shell, tally),
             Self::Interleavings => build::interleavings(shell, tally),
             Self::Instructions => instructions::check(shell, tally),
             Self::Doctests => build::doctests(shell, tally),

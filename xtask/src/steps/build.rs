@@ -45,6 +45,16 @@ pub(crate) fn console(shell: &Shell, tally: &mut Tally) -> Result<()> {
     tally.run_tests(test.into())
 }
 
+/// Real MCP servers and clients, and the official suite. The tests report that they are skipped if these cannot be installed.
+pub(crate) fn mcp(shell: &Shell, tally: &mut Tally) -> Result<()> {
+    cargo(shell, "build")
+        .args(["--locked", "--all-features", "--package", "brigade-mcp", "--example", "call"])
+        .run()?;
+    let test =
+        cargo(shell, "test").args(["--locked", "--all-features", "--package", "brigade-server", "--test", "mcp"]);
+    tally.run_tests(test.into())
+}
+
 pub(crate) fn doctests(shell: &Shell, tally: &mut Tally) -> Result<()> {
     tally.run_tests(cargo(shell, "test").args(EVERYTHING).arg("--doc").into())
 }
