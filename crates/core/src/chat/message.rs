@@ -1,11 +1,11 @@
 //! Messages and their parts.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc, sync::OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::{Dialect, RawJson, chat::encoded::Encodings};
+use crate::{Dialect, RawJson, chat::encoded::Encodings, chat::token_bound::TokenBound};
 
 /// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,12 +23,13 @@ pub enum Role {
 
 /// One message of a conversation. It is immutable and cheap to clone.
 #[derive(Clone)]
-pub struct Message(Arc<Inner>);
+pub struct Message(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     role: Role,
     parts: Vec<Part>,
     size_bytes: usize,
+    pub(super) bound: OnceLock<TokenBound>,
     encodings: Encodings,
 }
 
@@ -136,7 +137,7 @@ impl Message {
     /// A message that consists of these parts.
     pub fn new(role: Role, parts: Vec<Part>) -> Self {
         let size_bytes = parts.iter().map(Part::size_bytes).sum();
-        Self(Arc::new(Inner { role, parts, size_bytes, encodings: Encodings::default() }))
+        Self(Arc::new(Inner { role, parts, size_bytes, bound: OnceLock::new(), encodings: Encodings::default() }))
     }
 
     /// A system prompt.

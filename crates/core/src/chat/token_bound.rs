@@ -44,11 +44,11 @@ impl TokenBound {
     }
 
     pub(crate) fn of_message(message: &Message) -> Self {
-        let mut bound = Self { tokens: MESSAGE, images: 0 };
-        for part in message.parts() {
-            bound.add(part, false);
-        }
-        bound
+        *message.0.bound.get_or_init(|| {
+            let mut bound = Self { tokens: MESSAGE, images: 0 };
+            message.parts().iter().for_each(|part| bound.add(part, false));
+            bound
+        })
     }
 
     /// Adds a part of a message. A template may write the text of a tool result as JSON.
