@@ -23,6 +23,10 @@ pub struct AgentConfig {
     /// What to do with system or developer messages of a client.
     #[serde(default)]
     pub caller_instructions: CallerInstructions,
+    /// Whether clients may bring tools along in their requests, which they run themselves. By default "accept" for an agent
+    /// without tools, notes and workers, which is a model with a budget, and "refuse" for the others, whose tools are few on
+    /// purpose.
+    pub client_tools: Option<ClientToolsConfig>,
     /// Names of tools in `tools` that the agent may call, and of tools of MCP servers as `server__tool`, where a `*` stands for
     /// any text: `github__get_*`. Models choose better among few tools.
     #[serde(default)]
@@ -83,6 +87,27 @@ pub enum CallerInstructions {
     Append,
     /// Refuses the request.
     Refuse,
+}
+
+/// Whether clients may bring tools along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientToolsConfig {
+    /// Refuses requests with tools.
+    Refuse,
+    /// The model may call them, and the client runs them.
+    Accept,
+}
+
+impl AgentConfig {
+    /// Whether clients may bring tools along.
+    pub fn accepts_client_tools(&self) -> bool {
+        match self.client_tools {
+            Some(ClientToolsConfig::Accept) => true,
+            Some(ClientToolsConfig::Refuse) => false,
+            None => self.tools.is_empty() && self.workers.is_empty() && self.recall.is_none(),
+        }
+    }
 }
 
 /// A worker, or its name.

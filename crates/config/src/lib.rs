@@ -48,7 +48,7 @@ mod units;
 mod unused;
 mod worst_case;
 
-pub use agent::{AgentConfig, CallerInstructions, FailurePolicy, OnExhaustedConfig, WorkerConfig};
+pub use agent::{AgentConfig, CallerInstructions, ClientToolsConfig, FailurePolicy, OnExhaustedConfig, WorkerConfig};
 pub use approvals::{ApprovalsConfig, ApproveConfig, InDoubtConfig};
 pub use budget::BudgetConfig;
 pub use config::Config;

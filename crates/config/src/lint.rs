@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use brigade_core::{ModelId, Settings};
+use brigade_core::{Effect, ModelId, Settings};
 use brigade_observability::PriceBook;
 
 use super::{
-    AgentConfig, Config, FailurePolicy, KeyConfig, KeyScope, ModelConfig, base_url::lint_base_urls, unused::lint_unused,
+    AgentConfig, ClientToolsConfig, Config, FailurePolicy, KeyConfig, KeyScope, ModelConfig, base_url::lint_base_urls,
+    config::Name, unused::lint_unused,
 };
 
 /// A warning about a configuration.
@@ -121,6 +122,18 @@ fn lint_agent(config: &Config, name: &str, agent: &AgentConfig) -> Vec<Lint> {
     }
     if agent.exposed && agent.budget.wall.is_none() {
         lints.push(Lint::new(&path, "has no time limit: set `budget.wall`, for example to \"5m\""));
+    }
+    let has_effect =
+        |name: &&Name| config.tools.get(name.as_ref()).is_none_or(|tool| tool.effect != Effect::Repeatable);
+    if agent.client_tools == Some(ClientToolsConfig::Accept)
+        && let Some(tool) = agent.tools.iter().find(has_effect)
+    {
+        let advice = format!(
+            "accepts tools of clients beside the tool `{}`, which may change something: the results that a client sends can \
+             make the model call it",
+            tool.as_ref()
+        );
+        lints.push(Lint::new(&path, advice));
     }
     let tools = agent.tools.len() + agent.workers.len();
     if tools > MANY_TOOLS {

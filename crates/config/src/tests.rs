@@ -298,6 +298,28 @@ fn a_wrong_value_of_approve_says_what_to_write() {
 }
 
 #[test]
+fn tools_of_clients_beside_tools_with_effects_are_pointed_out() {
+    let tool = |effect: &str| {
+        format!(
+            "[tools.pay]\ndescription = \"Pays.\"\neffect = \"{effect}\"\nhttp = {{ url = \"https://a.test/pay\" }}\n"
+        )
+    };
+    for (agent, effect, is_found, accepts) in [
+        ("tools = [\"pay\"]\nclient_tools = \"accept\"\n", "once", true, true),
+        ("tools = [\"pay\"]\nclient_tools = \"accept\"\n", "repeatable", false, true),
+        ("tools = [\"pay\"]\n", "once", false, false),
+        ("client_tools = \"refuse\"\n", "once", false, false),
+        ("", "once", false, true),
+    ] {
+        let text = format!("{MINIMAL}{agent}{}", tool(effect));
+        let found = lints(&text);
+        assert_eq!(found.iter().any(|lint| lint.contains("accepts tools of clients")), is_found, "{text}{found:#?}");
+        let config = parse(&text).unwrap().config;
+        assert!(config.agents.values().all(|agent| agent.accepts_client_tools() == accepts), "{text}");
+    }
+}
+
+#[test]
 fn keys_whose_calls_no_key_may_approve_are_pointed_out() {
     let key =
         |name: &str, more: &str| format!("[keys.{name}]\nhash = \"{}\"\n{more}\n", KeyHash::of(&format!("brg_{name}")));

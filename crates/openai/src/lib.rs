@@ -5,6 +5,7 @@
 //! |---|---|
 //! | read a chat completion | [`ChatBody`], [`ChatConversation`] |
 //! | read a request for a response | [`ResponseBody`], [`ResponseInput`] |
+//! | let clients bring tools along | [`ClientTools`], [`FunctionCall`] |
 //! | write a response | [`ResponseObject`], [`OutputItem`] |
 //! | write a streamed response | [`ResponseWriter`] |
 //!
@@ -16,7 +17,7 @@
 //! use brigade_openai::{ResponseBody, ResponseInput};
 //!
 //! let body: ResponseBody = serde_json::from_str(r#"{"model": "desk", "input": "Is Kafka faster than SQS?"}"#)?;
-//! body.refuse_unsupported()?;
+//! body.refuse_unsupported(false)?;
 //! let settings = body.settings(&Settings::default())?;
 //! let ResponseInput { messages, .. } = body.input(&|_| None)?;
 //! assert_eq!((messages.len(), settings), (1, Settings::default()));
@@ -37,4 +38,5 @@ pub use responses::output::{ItemStatus, OutputItem, OutputPart};
 pub use responses::shown_text::{ShownText, TextPiece, TextPosition};
 pub use responses::writer::{NumberedResponseEvent, ResponseEvent, ResponseFrame, ResponseWriter};
 pub use shared::brigade_details::BrigadeDetails;
+pub use shared::client_tools::{ClientTools, FunctionCall};
 pub use shared::field_error::FieldError;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::chat_messages::{ChatConversation, ChatMessage};
 use crate::shared::{
+    client_tools::{self, ClientTools},
     field_error::FieldError,
     metadata::MetadataValue,
     settings::{FormFields, NamedForm, OutputForm, check_range, output_limit, output_schema, parse_effort},
@@ -50,7 +51,6 @@ pub struct ChatBody {
     #[schemars(regex(pattern = "^(none|minimal|low|medium|high|xhigh|max)$"))]
     reasoning_effort: Option<String>,
     response_format: Option<Object<ResponseFormat>>,
-    #[schemars(length(max = 0))]
     tools: Option<Vec<Value>>,
     #[schemars(length(max = 0))]
     functions: Option<Vec<Value>>,
@@ -64,7 +64,6 @@ pub struct ChatBody {
     audio: Option<Value>,
     #[schemars(inner(regex(pattern = "^text$")))]
     modalities: Option<Vec<String>>,
-    #[schemars(extend("enum" = ["none", "auto", null]))]
     tool_choice: Option<Value>,
     #[schemars(extend("enum" = ["none", "auto", null]))]
     function_call: Option<Value>,
@@ -117,15 +116,16 @@ struct NamedSchema {
 const FORM: FormFields = FormFields { form: "response_format", schema: "response_format.json_schema.schema" };
 
 impl ChatBody {
-    /// Refuses fields that would change the answer and are not supported.
-    pub fn refuse_unsupported(&self) -> Result<(), FieldError> {
+    /// Refuses fields that would change the answer and are not supported. `accepts_tools` says whether the agent accepts tools
+    /// of clients.
+    pub fn refuse_unsupported(&self, accepts_tools: bool) -> Result<(), FieldError> {
         let has_tools = |tools: &Option<Vec<Value>>| tools.as_ref().is_some_and(|tools| !tools.is_empty());
-        let tools = "agents use the tools that the server configures; remove the tools from the request";
-        if has_tools(&self.tools) {
-            return Err(FieldError::unsupported("tools", tools));
+        if has_tools(&self.tools) && !accepts_tools {
+            return Err(client_tools::refused("tools", &self.model));
         }
         if has_tools(&self.functions) {
-            return Err(FieldError::unsupported("functions", tools));
+            let message = "`functions` is the old name of `tools`; write `tools`";
+            return Err(FieldError::unsupported("functions", message));
         }
         if self.n.is_some_and(|n| n != 1) {
             return Err(FieldError::unsupported("n", "an agent returns one answer; send several requests for more"));
@@ -150,10 +150,12 @@ impl ChatBody {
         }
         let forces =
             |choice: &Option<Value>| choice.as_ref().is_some_and(|choice| choice != "none" && choice != "auto");
-        for (name, choice) in [("tool_choice", &self.tool_choice), ("function_call", &self.function_call)] {
-            if forces(choice) {
-                return Err(FieldError::unsupported(name, tools));
-            }
+        if forces(&self.tool_choice) && !accepts_tools {
+            return Err(client_tools::refused("tool_choice", &self.model));
+        }
+        if forces(&self.function_call) {
+            let message = "`function_call` is the old name of `tool_choice`; write `tool_choice`";
+            return Err(FieldError::unsupported("function_call", message));
         }
         self.refuse_misplaced()
     }
@@ -231,9 +233,14 @@ impl ChatBody {
         Ok(settings)
     }
 
-    /// The conversation.
-    pub fn conversation(self) -> Result<ChatConversation, FieldError> {
-        ChatConversation::new(self.messages)
+    /// The tools of the client.
+    pub fn client_tools(&self) -> Result<ClientTools, FieldError> {
+        client_tools::read(self.tools.as_deref(), self.tool_choice.as_ref(), Some("function"))
+    }
+
+    /// The conversation. `accepts_tools` says whether the agent accepts tools of clients.
+    pub fn conversation(self, accepts_tools: bool) -> Result<ChatConversation, FieldError> {
+        ChatConversation::new(self.messages, accepts_tools)
     }
 
     /// Whether the last chunk of a stream has the usage.

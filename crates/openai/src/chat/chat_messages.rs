@@ -1,10 +1,9 @@
 //! The messages of `POST /v1/chat/completions`.
 
-use brigade_core::{Message, Part, Role, Task, Transcript};
+use brigade_core::{Arguments, Message, Part, Role, Task, ToolCall, ToolResult, Transcript};
 use brigade_edge::{Object, TextOr};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::shared::{field_error::FieldError, image::image};
 
@@ -24,8 +23,23 @@ pub(crate) struct ChatMessage {
     content: Option<Content>,
     /// Why an assistant refused to answer.
     refusal: Option<String>,
-    #[schemars(length(max = 0))]
-    tool_calls: Option<Vec<Value>>,
+    /// The calls of the client's tools.
+    tool_calls: Option<Vec<Object<ChatToolCall>>>,
+    /// The call that a message with the role `tool` has the result of.
+    tool_call_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct ChatToolCall {
+    id: String,
+    function: Object<CalledFunction>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct CalledFunction {
+    name: String,
+    #[serde(default)]
+    arguments: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -35,7 +49,6 @@ enum ChatRole {
     Developer,
     User,
     Assistant,
-    #[schemars(skip)]
     Tool,
     #[schemars(skip)]
     Function,
@@ -69,38 +82,55 @@ struct ImageUrl {
 }
 
 impl ChatConversation {
-    pub(crate) fn new(messages: Vec<Object<ChatMessage>>) -> Result<Self, FieldError> {
+    pub(crate) fn new(messages: Vec<Object<ChatMessage>>, accepts_tools: bool) -> Result<Self, FieldError> {
         let (mut instructions, mut history) = (Vec::new(), Vec::new());
         for (index, Object(message)) in messages.into_iter().enumerate() {
             let param = format!("messages[{index}]");
             let has_calls = message.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
+            if (has_calls || message.role == ChatRole::Tool) && !accepts_tools {
+                let message =
+                    "the tool calls of agents are not part of the conversation; remove tool calls and tool results";
+                return Err(FieldError::unsupported(param, message));
+            }
             match message.role {
-                ChatRole::System | ChatRole::Developer if !has_calls => {
+                ChatRole::System | ChatRole::Developer => {
                     let parts = message.parts(&param)?;
                     instructions.push(Message::new(Role::System, parts).text().into_owned());
                 }
-                ChatRole::Assistant if !has_calls => {
-                    history.push(Message::new(Role::Assistant, message.parts(&param)?));
-                }
-                ChatRole::User if !has_calls => history.push(Message::new(Role::User, message.parts(&param)?)),
-                ChatRole::System
-                | ChatRole::Developer
-                | ChatRole::Assistant
-                | ChatRole::User
-                | ChatRole::Tool
-                | ChatRole::Function => {
-                    let message =
-                        "the tool calls of agents are not part of the conversation; remove tool calls and tool results";
-                    return Err(FieldError::unsupported(param.as_str(), message));
+                ChatRole::Assistant => history.push(message.reply(&param)?),
+                ChatRole::User => history.push(Message::new(Role::User, message.parts(&param)?)),
+                ChatRole::Tool => add_result(&mut history, message.result(&param)?),
+                ChatRole::Function => {
+                    let message = "the role `function` is the old name of `tool`; write `tool`, with a `tool_call_id`";
+                    return Err(FieldError::unsupported(param, message));
                 }
             }
         }
-        let question = history.pop().filter(|message| message.role() == Role::User && !is_blank(message));
-        let question = question.ok_or_else(|| {
+        let task = task(history).ok_or_else(|| {
             FieldError::invalid("messages", "the last message must have the role \"user\" and some content")
         })?;
-        let task = Task::from(question).history(Transcript::repaired(history));
         Ok(Self { instructions: instructions.join("\n\n"), task })
+    }
+}
+
+/// Results of the same reply are one message.
+fn add_result(history: &mut Vec<Message>, result: ToolResult) {
+    let before = history.pop_if(|last| last.role() == Role::Tool);
+    let mut results: Vec<_> = before.iter().flat_map(Message::tool_results).cloned().collect();
+    results.push(result);
+    history.push(Message::tool(results));
+}
+
+/// The task, if the last message is a question or has results of tools.
+fn task(mut history: Vec<Message>) -> Option<Task> {
+    let last = history.last()?;
+    match last.role() {
+        Role::User if !is_blank(last) => {
+            let question = history.pop()?;
+            Some(Task::from(question).history(Transcript::repaired(history)))
+        }
+        Role::Tool => Some(Task::resume(Transcript::repaired(history))),
+        Role::User | Role::Assistant | Role::System => None,
     }
 }
 
@@ -110,6 +140,25 @@ fn is_blank(message: &Message) -> bool {
 }
 
 impl ChatMessage {
+    /// What an assistant said, and the tools that it called.
+    fn reply(mut self, param: &str) -> Result<Message, FieldError> {
+        let calls = self.tool_calls.take().unwrap_or_default();
+        let mut parts = self.parts(param)?;
+        parts.extend(calls.into_iter().map(|Object(ChatToolCall { id, function: Object(function) })| {
+            Part::ToolCall(ToolCall::new(id, function.name, Arguments::parse(function.arguments)))
+        }));
+        Ok(Message::new(Role::Assistant, parts))
+    }
+
+    /// The result of a tool.
+    fn result(mut self, param: &str) -> Result<ToolResult, FieldError> {
+        let id = self.tool_call_id.take().ok_or_else(|| {
+            FieldError::invalid(param, "a message with the role `tool` needs the field `tool_call_id`")
+        })?;
+        let call = ToolCall::new(id, String::new(), Arguments::default());
+        Ok(ToolResult::new(&call, self.parts(param)?))
+    }
+
     fn parts(self, param: &str) -> Result<Vec<Part>, FieldError> {
         match self.content {
             None => Ok(self.refusal.into_iter().filter(|text| !text.is_empty()).map(Part::text).collect()),

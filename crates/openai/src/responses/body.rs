@@ -13,6 +13,7 @@ use super::{
     input_item::InputItem,
 };
 use crate::shared::{
+    client_tools::{self, ClientTools},
     field_error::FieldError,
     metadata::MetadataValue,
     settings::{FormFields, NamedForm, OutputForm, check_range, output_limit, output_schema, parse_effort},
@@ -50,10 +51,8 @@ pub struct ResponseBody {
     include: Option<Vec<String>>,
     user: Option<String>,
     parallel_tool_calls: Option<bool>,
-    #[schemars(length(max = 0))]
-    tools: Option<Vec<Value>>,
-    #[schemars(extend("enum" = ["none", "auto", null]))]
-    tool_choice: Option<Value>,
+    pub(super) tools: Option<Vec<Value>>,
+    pub(super) tool_choice: Option<Value>,
     #[schemars(extend("enum" = [0, null]))]
     top_logprobs: Option<i64>,
     #[schemars(with = "Option<()>")]
@@ -124,14 +123,19 @@ impl ResponseBody {
         self.background == Some(true)
     }
 
-    /// Refuses fields that would change the answer and are not supported.
-    pub fn refuse_unsupported(&self) -> Result<(), FieldError> {
-        let tools = "agents use the tools that the server configures; remove the tools from the request";
-        if self.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
-            return Err(FieldError::unsupported("tools", tools));
+    /// Refuses fields that would change the answer and are not supported. `accepts_tools` says whether the agent accepts tools
+    /// of clients.
+    pub fn refuse_unsupported(&self, accepts_tools: bool) -> Result<(), FieldError> {
+        let has_tools = self.tools.as_ref().is_some_and(|tools| !tools.is_empty());
+        if has_tools && !accepts_tools {
+            return Err(client_tools::refused("tools", &self.model));
         }
-        if self.tool_choice.as_ref().is_some_and(|choice| choice != "none" && choice != "auto") {
-            return Err(FieldError::unsupported("tool_choice", tools));
+        if self.tool_choice.as_ref().is_some_and(|choice| choice != "none" && choice != "auto") && !accepts_tools {
+            return Err(client_tools::refused("tool_choice", &self.model));
+        }
+        if has_tools && self.is_background() {
+            let message = "a response in the background has no client that runs tools; remove `tools` or `background`";
+            return Err(FieldError::unsupported("tools", message));
         }
         if self.top_logprobs.is_some_and(|number| number != 0) {
             let message = "agents do not return probabilities; remove `top_logprobs`";
@@ -200,6 +204,11 @@ impl ResponseBody {
             settings.metadata = metadata.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
         }
         Ok(settings)
+    }
+
+    /// The tools of the client.
+    pub fn client_tools(&self) -> Result<ClientTools, FieldError> {
+        client_tools::read(self.tools.as_deref(), self.tool_choice.as_ref(), None)
     }
 
     /// The ids of the items of earlier responses that the input refers to.

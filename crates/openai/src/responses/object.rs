@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::{
     body::{ResponseBody, TextFormat},
-    output::{OutputItem, OutputPart},
+    output::{ItemStatus, OutputItem, OutputPart},
 };
-use crate::shared::brigade_details::BrigadeDetails;
+use crate::shared::{brigade_details::BrigadeDetails, client_tools::FunctionCall};
 
 /// A response, as clients read it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +47,7 @@ pub struct ResponseObject {
     store: bool,
     temperature: Option<f32>,
     text: TextEcho,
-    tool_choice: String,
+    tool_choice: Value,
     tools: Vec<Value>,
     top_logprobs: u32,
     top_p: Option<f32>,
@@ -163,8 +163,8 @@ impl ResponseObject {
             store: body.is_stored(),
             temperature: settings.temperature,
             text: TextEcho { format: FormatEcho::of(body) },
-            tool_choice: "auto".to_owned(),
-            tools: Vec::new(),
+            tool_choice: body.tool_choice.clone().unwrap_or_else(|| "auto".into()),
+            tools: body.tools.clone().unwrap_or_default(),
             top_logprobs: 0,
             top_p: settings.top_p,
             truncation: "auto".to_owned(),
@@ -186,7 +186,8 @@ impl ResponseObject {
 
     /// The run of the response that has an item with this id.
     pub fn run_of_item(item: &str) -> Option<RunId> {
-        let (run, _) = item.strip_prefix("msg_")?.split_once('_')?;
+        let (_, rest) = item.split_once('_').filter(|(kind, _)| ["msg", "fc"].contains(kind))?;
+        let (run, _) = rest.split_once('_')?;
         Uuid::from_str(run).ok().map(RunId::from)
     }
 
@@ -228,6 +229,31 @@ impl ResponseObject {
         ended.usage = Some(ResponseUsage::from(&outcome.usage));
         ended.brigade = Some(brigade);
         ended
+    }
+
+    /// The response of a run that ended because it calls tools of the client. `shown` are its messages.
+    #[must_use]
+    pub fn calling(
+        self,
+        shown: &[String],
+        calls: Vec<FunctionCall>,
+        outcome: &Outcome,
+        brigade: BrigadeDetails,
+    ) -> Self {
+        let mut calling = self.showing(shown);
+        let first = calling.output.len();
+        let run = calling.id.strip_prefix(PREFIX).unwrap_or(&calling.id).to_owned();
+        calling.output.extend(calls.into_iter().enumerate().map(|(index, call)| OutputItem::FunctionCall {
+            id: format!("fc_{run}_{}", first + index),
+            call_id: call.id,
+            name: call.name,
+            arguments: call.arguments,
+            status: ItemStatus::Completed,
+        }));
+        calling.status = ResponseStatus::Completed;
+        calling.usage = Some(ResponseUsage::from(&outcome.usage));
+        calling.brigade = Some(brigade);
+        calling
     }
 
     /// The response of a run that failed after it had shown these messages.

@@ -21,6 +21,19 @@ pub enum OutputItem {
         /// The text, or why the agent declined to answer.
         content: Vec<OutputPart>,
     },
+    /// A call of a tool of the client, which sends its result as `function_call_output`.
+    FunctionCall {
+        /// The id of the item.
+        id: String,
+        /// The id under which the client sends the result.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// The arguments as JSON.
+        arguments: String,
+        /// Whether the item is complete.
+        status: ItemStatus,
+    },
 }
 
 /// A part of what the agent says.
@@ -71,13 +84,28 @@ impl OutputItem {
                 status: ItemStatus::InProgress,
                 content: Vec::new(),
             },
+            Self::FunctionCall { id, call_id, name, .. } => Self::FunctionCall {
+                id: id.clone(),
+                call_id: call_id.clone(),
+                name: name.clone(),
+                arguments: String::new(),
+                status: ItemStatus::InProgress,
+            },
+        }
+    }
+
+    /// The tool of a call; empty for a message.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Message { .. } => "",
+            Self::FunctionCall { name, .. } => name,
         }
     }
 
     /// The id of the item.
     pub fn id(&self) -> &str {
         match self {
-            Self::Message { id, .. } => id,
+            Self::Message { id, .. } | Self::FunctionCall { id, .. } => id,
         }
     }
 }

@@ -63,6 +63,10 @@ pub enum ResponseEvent<'a> {
     RefusalDelta { item_id: String, output_index: usize, content_index: usize, delta: &'a str },
     #[serde(rename = "response.refusal.done")]
     RefusalDone { item_id: String, output_index: usize, content_index: usize, refusal: &'a str },
+    #[serde(rename = "response.function_call_arguments.delta")]
+    ArgumentsDelta { item_id: String, output_index: usize, delta: &'a str },
+    #[serde(rename = "response.function_call_arguments.done")]
+    ArgumentsDone { item_id: String, output_index: usize, name: &'a str, arguments: &'a str },
     #[serde(rename = "response.content_part.done")]
     PartDone { item_id: String, output_index: usize, content_index: usize, part: &'a OutputPart },
     #[serde(rename = "response.output_item.done")]
@@ -123,7 +127,14 @@ impl ResponseWriter {
         let mut frames = Vec::new();
         let first = self.response.output.len();
         for (index, item) in ended.output.iter().enumerate().skip(first) {
-            let OutputItem::Message { content, .. } = item;
+            let content = match item {
+                OutputItem::Message { content, .. } => content,
+                OutputItem::FunctionCall { arguments, .. } => {
+                    frames.extend(self.end_message());
+                    frames.extend(self.call(item, arguments));
+                    continue;
+                }
+            };
             for part in content {
                 let shown = self.open.take();
                 if shown.is_none() {
@@ -146,6 +157,18 @@ impl ResponseWriter {
             ResponseStatus::Failed => ResponseEvent::Failed { response: ended },
         };
         frames.push(self.frame(last));
+        frames
+    }
+
+    fn call(&mut self, item: &OutputItem, arguments: &str) -> Vec<ResponseFrame> {
+        let (item_id, output_index) = (item.id().to_owned(), self.response.output.len());
+        let mut frames = vec![self.frame(ResponseEvent::ItemAdded { output_index, item: item.opened() })];
+        let id = item_id.clone();
+        frames.push(self.frame(ResponseEvent::ArgumentsDelta { item_id: id, output_index, delta: arguments }));
+        let name = item.name();
+        frames.push(self.frame(ResponseEvent::ArgumentsDone { item_id, output_index, name, arguments }));
+        frames.push(self.frame(ResponseEvent::ItemDone { output_index, item }));
+        self.response.output.push(item.clone());
         frames
     }
 
@@ -212,6 +235,8 @@ impl ResponseEvent<'_> {
             Self::TextDone { .. } => "response.output_text.done",
             Self::RefusalDelta { .. } => "response.refusal.delta",
             Self::RefusalDone { .. } => "response.refusal.done",
+            Self::ArgumentsDelta { .. } => "response.function_call_arguments.delta",
+            Self::ArgumentsDone { .. } => "response.function_call_arguments.done",
             Self::PartDone { .. } => "response.content_part.done",
             Self::ItemDone { .. } => "response.output_item.done",
             Self::Completed { .. } => "response.completed",

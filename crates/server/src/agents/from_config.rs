@@ -60,6 +60,7 @@ impl AgentFactory<'_> {
             .caller_instructions(config.caller_instructions)
             .budget(config.budget.to_core())
             .exposed(config.exposed)
+            .accepts_client_tools(config.accepts_client_tools())
             .asks_for_approvals(self.builder.config.agent_asks_for_approvals(config))
             .models(model.map(|model| model.ids.clone()).unwrap_or_default());
         let served = self.builder.config.tools.iter().fold(served, |served, (tool, config)| match config.in_doubt {

@@ -30,6 +30,8 @@ pub struct ServedAgent {
     pub(crate) asks_for_approvals: bool,
     /// What is done with calls of these tools that may have had their effect before a crash.
     in_doubt: BTreeMap<String, InDoubt>,
+    /// Whether clients may bring their own tools along.
+    pub(crate) accepts_client_tools: bool,
     /// The models that may answer, in order of preference.
     pub(crate) models: Vec<ModelId>,
 }
@@ -39,6 +41,7 @@ impl ServedAgent {
     pub fn new(agent: Agent) -> Self {
         let models = vec![agent.model().id().clone()];
         Self {
+            accepts_client_tools: agent.toolbox().specs().is_empty(),
             agent,
             purpose: String::new(),
             caller_instructions: CallerInstructions::Append,
@@ -86,6 +89,13 @@ impl ServedAgent {
 
     pub(crate) fn policy_in_doubt(&self, tool: &str) -> InDoubt {
         self.in_doubt.get(tool).copied().unwrap_or_default()
+    }
+
+    /// Sets whether clients may bring tools along, which they run themselves. By default an agent without tools accepts them,
+    /// because it is a model with a budget. One with tools does not: its list of tools is short on purpose.
+    #[must_use]
+    pub fn accepts_client_tools(self, accepts: bool) -> Self {
+        Self { accepts_client_tools: accepts, ..self }
     }
 
     pub(crate) fn exposed(self, exposed: bool) -> Self {

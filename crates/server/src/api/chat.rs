@@ -2,7 +2,7 @@
 //! <https://platform.openai.com/docs/api-reference/chat/create>.
 //!
 //! The model is the name of an agent. The agent has its own instructions and tools: a client's instructions follow the
-//! agent's, and a client's tools are refused.
+//! agent's. A client's tools are taken if the agent accepts them; the client runs them.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::RunId;
-use brigade_openai::{ChatBody, ChatConversation};
+use brigade_openai::{ChatBody, ChatConversation, ClientTools};
 
 use super::{
     ApiError,
@@ -21,6 +21,7 @@ use super::{
     chat_stream, durable_runs,
     error_code::ErrorCode,
     idempotent::IdempotencyKey,
+    ignored_tools,
     json_body::JsonText,
     models,
     openai::{self, ChatCompletion},
@@ -42,7 +43,10 @@ pub(crate) async fn complete(
     let key = IdempotencyKey::of(&headers)?;
     let include_usage = body.include_usage();
     let is_streamed = body.stream == Some(true);
+    let agent = models::find(&api.setup(), &body.model)?;
+    let tools = if agent.accepts_client_tools { body.client_tools()? } else { ClientTools::default() };
     let mut request = request(body, &api)?;
+    let ignored = request.add_client_tools(tools);
     if request.agent.asks_for_approvals && api.durable.is_some() {
         let submission = durable_runs::chat_submission(&request, &text, &caller, ids)?;
         request.durability = Durability::Submit(Box::new(submission));
@@ -70,11 +74,13 @@ pub(crate) async fn complete(
     // If the client disconnects, the guard is dropped and the run is cancelled, unless a call waits for an approval.
     let guard = cancel_on_disconnect.then(|| CancelOnDrop::new(Arc::clone(&run)));
     if let Some(events) = events {
-        return chat_stream::respond(run, guard, events, include_usage).await;
+        let response = chat_stream::respond(run, guard, events, include_usage).await?;
+        return Ok(ignored_tools::named(response, &ignored));
     }
     let end = run.wait().await;
     let outcome = openai::outcome(&run, &end)?;
-    Ok(Json(ChatCompletion::new(&run, &end, &outcome, has_schema)).into_response())
+    let completion = ChatCompletion::new(&run, &end, &outcome, has_schema);
+    Ok(ignored_tools::named(Json(completion).into_response(), &ignored))
 }
 
 /// The answer has the form of a chat completion only while the run is in memory.
@@ -86,12 +92,12 @@ fn earlier(run: RunId) -> ApiError {
     ApiError::new(StatusCode::CONFLICT, ErrorCode::RunNotKept, message)
 }
 
-/// The run that is asked for, without a stream.
+/// The run that is asked for, without a stream and without tools of the client.
 pub(super) fn request(body: ChatBody, api: &Api) -> Result<RunRequest, ApiError> {
     let agent = models::find(&api.setup(), &body.model)?;
-    body.refuse_unsupported()?;
+    body.refuse_unsupported(agent.accepts_client_tools)?;
     let settings = body.settings(agent.agent.model_settings())?;
-    let ChatConversation { instructions, task, .. } = body.conversation()?;
+    let ChatConversation { instructions, task, .. } = body.conversation(agent.accepts_client_tools)?;
     Ok(RunRequest { instructions, settings, ..RunRequest::new(agent, task) })
 }
 

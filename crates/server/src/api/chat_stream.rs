@@ -241,7 +241,29 @@ impl ChunkStream {
             // What was sent is a part of the run, not of the text that says what it waits for.
             self.sent.clear();
         }
-        // Sends the text that was not sent yet: all of it if text is not streamed, usually none otherwise.
+        let client = Arc::clone(&self.run);
+        let calls = client.client_calls().map(|client| client.of(outcome)).unwrap_or_default();
+        let has_calls = !calls.is_empty();
+        if has_calls {
+            self.send_role();
+            let calls = frame(&self.chunk(vec![ChunkChoice::calls(calls)]));
+            self.ready.push_back(calls);
+        } else {
+            self.send_missing(outcome, waits);
+        }
+        let brigade = BrigadeDetails::new(self.run.id(), matches!(end, RunEnd::Suspended(_)), outcome);
+        let finish = if has_calls { ChunkChoice::finish_calls() } else { ChunkChoice::finish(outcome.stop) };
+        let last = frame(&self.chunk(vec![finish]).brigade(brigade));
+        self.ready.push_back(last);
+        if self.include_usage {
+            let usage = frame(&self.chunk(Vec::new()).usage(Some(&outcome.usage)));
+            self.ready.push_back(usage);
+        }
+        self.ready.push_back(Frame::default().data("[DONE]"));
+    }
+
+    /// Sends the text that was not sent yet: all of it if text is not streamed, usually none otherwise.
+    fn send_missing(&mut self, outcome: &Outcome, waits: bool) {
         match missing_rest(self.sent.trim(), &outcome.text) {
             "" => self.send_role(),
             rest if waits && self.wait_field == WaitField::Refusal => {
@@ -249,14 +271,6 @@ impl ChunkStream {
             }
             rest => self.send(rest),
         }
-        let brigade = BrigadeDetails::new(self.run.id(), matches!(end, RunEnd::Suspended(_)), outcome);
-        let last = frame(&self.chunk(vec![ChunkChoice::finish(outcome.stop)]).brigade(brigade));
-        self.ready.push_back(last);
-        if self.include_usage {
-            let usage = frame(&self.chunk(Vec::new()).usage(Some(&outcome.usage)));
-            self.ready.push_back(usage);
-        }
-        self.ready.push_back(Frame::default().data("[DONE]"));
     }
 
     fn push(&mut self, delta: ChunkDelta<'_>) {

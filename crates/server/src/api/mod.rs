@@ -13,6 +13,7 @@ mod error_code;
 mod events;
 mod head;
 mod idempotent;
+mod ignored_tools;
 mod json_body;
 pub(crate) mod mcp;
 mod metrics;

@@ -5,7 +5,7 @@
 //! | own type | why |
 //! |---|---|
 //! | `ChatCompletion`, `Choice` | the vendor's type omits `logprobs: null`, which clients expect; `brigade` is our extension |
-//! | `AnswerMessage` | adds `refusal: null`, which the vendor's type omits |
+//! | `AnswerMessage` | adds `content: null` and `refusal: null`, which the vendor's type omits |
 //! | `Chunk`, `ChunkChoice`, `ChunkDelta` | the vendor's types write `null` for every field of a delta that is not set |
 //! | `ChatUsage` | the vendor's token details write `null` for every part that is not known |
 //! | `AgentModel`, `ModelList` | an agent has a `description` |
@@ -15,11 +15,14 @@
 
 use std::borrow::Cow;
 
-use async_openai::types::chat::{ChatCompletionResponseMessage, CompletionUsage, FinishReason, Role};
+use async_openai::types::chat::{
+    self, ChatCompletionMessageToolCall, ChatCompletionMessageToolCalls, ChatCompletionResponseMessage,
+    CompletionUsage, FinishReason, Role,
+};
 use axum::http::StatusCode;
 use brigade_core::{Outcome, StopReason, Transcript, Usage};
 use brigade_durable::Waiting;
-use brigade_openai::BrigadeDetails;
+use brigade_openai::{BrigadeDetails, FunctionCall};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -54,6 +57,7 @@ struct Choice {
 struct AnswerMessage {
     #[serde(flatten)]
     message: ChatCompletionResponseMessage,
+    content: Option<String>,
     refusal: Option<String>,
 }
 
@@ -104,6 +108,26 @@ pub(crate) struct ChunkDelta<'a> {
     /// What the run waits for, if the answer must have a form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tool_calls: Vec<ToolCallChunk>,
+}
+
+/// A call of a client's tool, whole.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ToolCallChunk {
+    index: usize,
+    /// The id under which the client sends the result.
+    id: String,
+    #[schemars(extend("const" = "function"))]
+    r#type: &'static str,
+    function: CalledFunction,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct CalledFunction {
+    name: String,
+    /// JSON.
+    arguments: String,
 }
 
 /// Tokens of the agent and its workers. What no provider reported is left out.
@@ -148,6 +172,19 @@ struct AnswerMessageSchema {
     content: Option<String>,
     /// What the run waits for, if the answer must have a form. Why the model declined, if it did.
     refusal: Option<String>,
+    tool_calls: Option<Vec<ToolCallSchema>>,
+}
+
+/// The schema of a call of a client's tool.
+#[derive(JsonSchema)]
+#[schemars(rename = "ChatCompletionToolCall")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ToolCallSchema {
+    /// The id under which the client sends the result.
+    id: String,
+    #[schemars(extend("const" = "function"))]
+    r#type: String,
+    function: CalledFunction,
 }
 
 /// The part of the vendor's values that this API uses.
@@ -157,6 +194,7 @@ struct AnswerMessageSchema {
 enum FinishReasonSchema {
     Stop,
     Length,
+    ToolCalls,
     ContentFilter,
 }
 
@@ -165,13 +203,17 @@ impl<'a> ChatCompletion<'a> {
     /// that they asked for.
     pub(crate) fn new(run: &'a RunHandle, end: &RunEnd, outcome: &'a Outcome, has_schema: bool) -> Self {
         let refusal = (outcome.stop == StopReason::Refused).then(|| outcome.notice.clone());
-        let (content, refusal) = match end {
-            RunEnd::Suspended(_) if has_schema => (None, Some(outcome.text.clone())),
-            _ => (Some(outcome.text.clone()), refusal),
+        let client = run.client_calls().map(|client| (client.text_before(), client.of(outcome)));
+        let called = client.filter(|(_, calls)| !calls.is_empty());
+        let finish_reason = if called.is_some() { FinishReason::ToolCalls } else { finish_reason(outcome.stop) };
+        let (content, tool_calls, refusal) = match (called, end) {
+            (Some((text, calls)), _) => (text, Some(calls.into_iter().map(tool_call).collect()), refusal),
+            (None, RunEnd::Suspended(_)) if has_schema => (None, None, Some(outcome.text.clone())),
+            (None, _) => (Some(outcome.text.clone()), None, refusal),
         };
-        let message = ChatCompletionResponseMessage { role: Role::Assistant, content, ..Default::default() };
-        let message = AnswerMessage { message, refusal };
-        let choice = Choice { index: 0, message, logprobs: (), finish_reason: finish_reason(outcome.stop) };
+        let message = ChatCompletionResponseMessage { role: Role::Assistant, tool_calls, ..Default::default() };
+        let message = AnswerMessage { message, content, refusal };
+        let choice = Choice { index: 0, message, logprobs: (), finish_reason };
         Self {
             id: completion_id(run),
             object: "chat.completion",
@@ -213,6 +255,22 @@ impl<'a> ChunkChoice<'a> {
         Self { index: 0, delta, logprobs: (), finish_reason: None }
     }
 
+    /// The calls by which the run has ended.
+    pub(crate) fn calls(calls: Vec<FunctionCall>) -> Self {
+        let call = |(index, FunctionCall { id, name, arguments, .. })| ToolCallChunk {
+            index,
+            id,
+            r#type: "function",
+            function: CalledFunction { name, arguments },
+        };
+        let tool_calls = calls.into_iter().enumerate().map(call).collect();
+        Self::delta(ChunkDelta { tool_calls, ..ChunkDelta::default() })
+    }
+
+    pub(crate) fn finish_calls() -> Self {
+        Self { finish_reason: Some(FinishReason::ToolCalls), ..Self::delta(ChunkDelta::default()) }
+    }
+
     pub(crate) fn finish(stop: StopReason) -> Self {
         Self { finish_reason: Some(finish_reason(stop)), ..Self::delta(ChunkDelta::default()) }
     }
@@ -235,6 +293,12 @@ impl From<&Usage> for ChatUsage {
                 .map(|reasoning_tokens| CompletionDetails { reasoning_tokens }),
         }
     }
+}
+
+fn tool_call(call: FunctionCall) -> ChatCompletionMessageToolCalls {
+    let FunctionCall { id, name, arguments, .. } = call;
+    let function = chat::FunctionCall { name, arguments };
+    ChatCompletionMessageToolCalls::Function(ChatCompletionMessageToolCall { id, function })
 }
 
 fn completion_id(run: &RunHandle) -> String {
@@ -346,7 +410,7 @@ mod tests {
         assert_eq!(answer["choices"][0]["finish_reason"], "stop");
         assert!(answer["usage"]["total_tokens"].is_u64(), "{answer}");
 
-        let delta = ChunkDelta { role: Some(Role::Assistant), content: Some("Hello."), refusal: None };
+        let delta = ChunkDelta { role: Some(Role::Assistant), content: Some("Hello."), ..ChunkDelta::default() };
         let chunk = Chunk::new(&run, vec![ChunkChoice::delta(delta)]);
         let chunk = vendor_form::<CreateChatCompletionStreamResponse>(&chunk);
         assert_eq!(chunk["choices"][0]["delta"]["content"], "Hello.");

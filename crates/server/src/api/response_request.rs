@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use axum::http::StatusCode;
 use brigade_core::{Message, RawJson, Role, RunId, Task, Transcript};
-use brigade_openai::{ResponseBody, ResponseInput, ResponseObject};
+use brigade_openai::{ClientTools, ResponseBody, ResponseInput, ResponseObject};
 use brigade_store::StoredResponse;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -31,13 +31,16 @@ pub(super) struct AskedResponse {
     /// Whether it is kept.
     pub(super) is_kept: bool,
     previous: Option<RunId>,
+    /// The tools of the client that the agent does not have.
+    pub(super) ignored_tools: Vec<String>,
 }
 
 impl AskedResponse {
     /// Reads a request whose run has this id.
     pub(super) async fn read(api: &Api, caller: &Caller, body: ResponseBody, run: RunId) -> Result<Self, ApiError> {
         let agent = models::find(&api.setup(), &body.model)?;
-        body.refuse_unsupported()?;
+        body.refuse_unsupported(agent.accepts_client_tools)?;
+        let tools = if agent.accepts_client_tools { body.client_tools()? } else { ClientTools::default() };
         let settings = body.settings(agent.agent.model_settings())?;
         let previous = match &body.previous_response_id {
             Some(id) => Some(previous_run(api, caller, id).await?),
@@ -49,6 +52,14 @@ impl AskedResponse {
         let ResponseInput { instructions, messages: mut prior, .. } = body.input(&|id| items.get(id).cloned())?;
         let question = prior.pop_if(|last: &mut Message| last.role() == Role::User);
         let task = question.map_or_else(|| Task::resume(Transcript::new()), Task::from);
+        let name = response.id.clone();
+        let mut request = RunRequest {
+            instructions: instructions.join("\n\n"),
+            settings,
+            // The name says nothing: the memory has one conversation.
+            ..RunRequest::new(agent, task.session(name))
+        };
+        let ignored_tools = request.add_client_tools(tools);
         let memory = ResponseMemory {
             responses: Arc::clone(&api.responses),
             run,
@@ -56,15 +67,10 @@ impl AskedResponse {
             previous,
             prior,
             is_kept,
+            client_calls: request.client_calls.clone(),
         };
-        let request = RunRequest {
-            instructions: instructions.join("\n\n"),
-            settings,
-            memory: Some(Arc::new(memory)),
-            // The name says nothing: the memory has one conversation.
-            ..RunRequest::new(agent, task.session(response.id.as_str()))
-        };
-        Ok(Self { request, response, is_kept, previous })
+        request.memory = Some(Arc::new(memory));
+        Ok(Self { request, response, is_kept, previous, ignored_tools })
     }
 
     /// Starts the run, and keeps the response if it is to be kept. `text` is the body of the request.

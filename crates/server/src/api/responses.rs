@@ -21,6 +21,7 @@ use super::{
     access::Caller,
     api::Api,
     error_code::ErrorCode,
+    ignored_tools,
     json_body::JsonText,
     openai,
     path::PathId,
@@ -62,10 +63,12 @@ async fn respond(
     let is_streamed = body.stream == Some(true);
     let mut asked = AskedResponse::read(&api, caller, body, ids.run).await?;
     let (response, is_kept) = (asked.response.clone(), asked.is_kept);
+    let ignored = std::mem::take(&mut asked.ignored_tools);
     if is_streamed {
         let text_shown = response_stream::observe(&mut asked.request);
         let run = asked.start(&api, caller, ids, text).await?;
-        return response_stream::respond(api, run, text_shown, (response, is_kept)).await;
+        let response = response_stream::respond(api, run, text_shown, (response, is_kept)).await?;
+        return Ok(ignored_tools::named(response, &ignored));
     }
     let run = asked.start(&api, caller, ids, text).await?;
     if response.background() {
@@ -83,7 +86,7 @@ async fn respond(
         )
         .await;
     }
-    Ok(Json(ended?).into_response())
+    Ok(ignored_tools::named(Json(ended?).into_response(), &ignored))
 }
 
 /// The response at the end of its run, or the error that the client gets instead. `shown` are the messages that its stream
@@ -99,6 +102,13 @@ pub(super) fn at_end(
         let waits = matches!(end, RunEnd::Suspended(_));
         response.clone().ended(shown, outcome, BrigadeDetails::new(run.id(), waits, outcome))
     };
+    if let (RunEnd::Finished(outcome), Some(client)) = (end, run.client_calls())
+        && let calls = client.of(outcome)
+        && !calls.is_empty()
+    {
+        let said = if shown.is_empty() { client.text_before().into_iter().collect() } else { shown.to_vec() };
+        return Ok(response.clone().calling(&said, calls, outcome, BrigadeDetails::new(run.id(), false, outcome)));
+    }
     if let RunEnd::Finished(outcome) = end
         && outcome.stop == StopReason::Cancelled
     {

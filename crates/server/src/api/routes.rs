@@ -12,14 +12,15 @@ use brigade_edge::{cors_layer, ignore_extra_slashes};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
-    access, api::Api, approvals, budgets, chat, error, events, head, mcp, metrics, models, openapi, request_ids,
-    responses, resume, runs, usage,
+    access, api::Api, approvals, budgets, chat, error, events, head, ignored_tools, mcp, metrics, models, openapi,
+    request_ids, responses, resume, runs, usage,
 };
 
 /// The headers of responses that a web page may read.
-const EXPOSED_HEADERS: [HeaderName; 5] = [
+const EXPOSED_HEADERS: [HeaderName; 6] = [
     header::LOCATION,
     header::RETRY_AFTER,
+    ignored_tools::IGNORED_TOOLS,
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("x-should-retry"),
     HeaderName::from_static("x-trace-id"),

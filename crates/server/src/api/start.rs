@@ -3,13 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use brigade_config::CallerInstructions;
-use brigade_core::{Agent, Budget, Cap, Memory, Money, Observer, Run, RunBuilder, Scope, Settings, Task};
+use brigade_core::{Agent, Budget, Cap, Memory, Money, Observer, Run, RunBuilder, Scope, Settings, Task, ToolChoice};
 use brigade_durable::{ClaimedRun, Submission};
+use brigade_openai::ClientTools;
 
 use super::{ApiError, access::Caller, api::Api, durable_runs, request_ids::RequestIds};
 use crate::{
     agents::served::ServedAgent,
-    runs::{event_log::EventLog, new_run::NewRun, run_handle::RunHandle},
+    runs::{
+        client_calls::ClientCalls, event_log::EventLog, new_run::NewRun, run_handle::RunHandle, shown_text::ShownText,
+    },
 };
 
 /// A run that a client asks for.
@@ -33,6 +36,8 @@ pub(crate) struct RunRequest {
     pub(crate) append_only: bool,
     /// The conversation that the run continues, in place of a session.
     pub(crate) memory: Option<Arc<dyn Memory>>,
+    /// Tools that the client runs.
+    pub(crate) client_calls: Option<Arc<ClientCalls>>,
     pub(crate) durability: Durability,
     /// How long calls that need an approval wait before the run is suspended.
     pub(crate) hold: Duration,
@@ -76,9 +81,28 @@ impl RunRequest {
             deltas: false,
             append_only: false,
             memory: None,
+            client_calls: None,
             durability: Durability::None,
             hold: Duration::ZERO,
         }
+    }
+
+    /// Adds tools that the client runs. Returns the names of tools that are not added: the agent has a tool of this name, or
+    /// only the servers of the vendor have such a tool.
+    pub(crate) fn add_client_tools(&mut self, tools: ClientTools) -> Vec<String> {
+        let ClientTools { specs, choice, mut ignored, .. } = tools;
+        let own = self.agent.agent.toolbox().specs().specs();
+        let (clashing, specs): (Vec<_>, Vec<_>) =
+            specs.into_iter().partition(|spec| own.iter().any(|own| own.name == spec.name));
+        ignored.extend(clashing.iter().map(|spec| spec.name.to_string()));
+        if !specs.is_empty() && choice != ToolChoice::None {
+            let shown = Arc::new(ShownText::new());
+            self.client_calls = Some(ClientCalls::new(specs, Arc::clone(&shown)));
+            self.observer = Some(shown);
+            self.deltas = true;
+            self.settings.tool_choice = choice;
+        }
+        ignored
     }
 
     /// Starts the run. A run that was claimed was admitted before, so it does not count against the limit of its key.
@@ -140,12 +164,14 @@ impl RunRequest {
             .session(self.session)
             .events(events)
             .store(api.store.clone())
+            .client_calls(self.client_calls)
             .claimed(claimed);
         Ok(api.runs().start_in(slot, new))
     }
 
     fn agent(&self) -> Result<Agent, ApiError> {
         let agent = self.agent.agent.clone().settings(self.settings.clone());
+        let agent = self.client_calls.iter().fold(agent, |agent, client| client.add_to(agent));
         if self.instructions.is_empty() {
             return Ok(agent);
         }

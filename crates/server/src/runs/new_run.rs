@@ -5,7 +5,7 @@ use std::sync::Arc;
 use brigade_core::{Agent, Run, Task};
 use brigade_durable::ClaimedRun;
 
-use super::{event_log::EventLog, store::Store};
+use super::{client_calls::ClientCalls, event_log::EventLog, store::Store};
 
 /// A run to start.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct NewRun {
     pub(super) events: Option<Arc<EventLog>>,
     pub(super) store: Option<Store>,
     pub(super) claimed: Option<ClaimedRun>,
+    pub(super) client_calls: Option<Arc<ClientCalls>>,
 }
 
 impl NewRun {
@@ -34,6 +35,7 @@ impl NewRun {
             events: None,
             store: None,
             claimed: None,
+            client_calls: None,
         }
     }
 
@@ -65,6 +67,11 @@ impl NewRun {
     #[must_use]
     pub fn claimed(self, claimed: Option<ClaimedRun>) -> Self {
         Self { claimed, ..self }
+    }
+
+    /// The tools of the client, if it has brought some along.
+    pub(crate) fn client_calls(self, client_calls: Option<Arc<ClientCalls>>) -> Self {
+        Self { client_calls, ..self }
     }
 
     /// The store that records the run. Its cost is on disk before its end is reported.

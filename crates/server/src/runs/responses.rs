@@ -7,6 +7,8 @@ use brigade_core::{Memory, MemoryError, Message, RawJson, RunId};
 use brigade_store::{SqliteResponses, StoreError, StoredResponse};
 use parking_lot::Mutex;
 
+use super::client_calls::ClientCalls;
+
 /// Responses that clients may read and continue.
 #[derive(Debug)]
 pub(crate) enum Responses {
@@ -40,6 +42,7 @@ pub(crate) struct ResponseMemory {
     pub(crate) prior: Vec<Message>,
     /// Whether the response is kept.
     pub(crate) is_kept: bool,
+    pub(crate) client_calls: Option<Arc<ClientCalls>>,
 }
 
 /// As many as runs are kept by default.
@@ -178,7 +181,8 @@ impl Memory for ResponseMemory {
 
     async fn append(&self, _session: &str, messages: &[Message]) -> Result<(), MemoryError> {
         if self.is_kept {
-            let all = [&self.prior, messages].concat();
+            let new = self.client_calls.as_ref().map(|client| client.without_results(messages));
+            let all = [&self.prior, new.as_deref().unwrap_or(messages)].concat();
             self.responses.add_messages(self.run, &all).await?;
         }
         Ok(())
@@ -206,6 +210,7 @@ mod tests {
             previous: of.previous,
             prior,
             is_kept: true,
+            client_calls: None,
         };
         responses.insert(first.clone()).await.unwrap();
         responses.insert(second.clone()).await.unwrap();

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{event_log::EventLog, new_run::NewRun, store::Store, totals::UsageTotals};
+use super::{client_calls::ClientCalls, event_log::EventLog, new_run::NewRun, store::Store, totals::UsageTotals};
 
 /// A run that was started, running or ended.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub struct RunHandle {
     /// Lets a durable run wait without its client.
     hold: Option<ApprovalHold>,
     limit: Option<Money>,
+    client_calls: Option<Arc<ClientCalls>>,
     events: Option<Arc<EventLog>>,
     started: Timestamp,
     end: watch::Sender<Option<Arc<RunEnd>>>,
@@ -104,6 +105,7 @@ impl RunHandle {
             is_durable: new.claimed.is_some(),
             hold: new.claimed.as_ref().map(ClaimedRun::approval_hold),
             limit: new.run.ledger().budget().usd.map(|cap| cap.limit),
+            client_calls: new.client_calls.clone(),
             events: new.events.clone(),
             started: new.claimed.as_ref().map_or_else(Timestamp::now, |claimed| claimed.run().submitted_at),
             end: watch::Sender::new(None),
@@ -186,6 +188,11 @@ impl RunHandle {
     /// What the run may cost, if its budget limits that.
     pub(crate) fn limit(&self) -> Option<Money> {
         self.limit
+    }
+
+    /// The tools of the client and their calls, if it has brought some along.
+    pub(crate) fn client_calls(&self) -> Option<&Arc<ClientCalls>> {
+        self.client_calls.as_ref()
     }
 
     /// Cancels the run. Its outcome has the answer so far. Does nothing if the run has ended.

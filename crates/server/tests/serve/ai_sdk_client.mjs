@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { createOpenAI } from "@ai-sdk/openai";
-import { APICallError, generateText, streamText } from "ai";
+import { APICallError, generateText, jsonSchema, stepCountIs, streamText, tool } from "ai";
 
 const WORDS = "It is sunny in Paris today.";
 const brigade = createOpenAI({ baseURL: process.argv[2] + "/v1", apiKey: "none" });
@@ -24,6 +24,23 @@ for (const store of [true, false]) {
   const second = await generateText({ model, messages, maxRetries: 0, ...options });
   assert.equal(second.text, WORDS);
 }
+
+// The SDK runs its own tools, and sends their results with the next request.
+const parameters = { type: "object", properties: { place: { type: "string" } }, required: ["place"] };
+const seen = [];
+const look = tool({
+  description: "Looks.",
+  inputSchema: jsonSchema(parameters),
+  execute: async ({ place }) => (seen.push(place), "Sunny."),
+});
+for (const store of [true, false]) {
+  const options = { tools: { look }, stopWhen: stepCountIs(3), providerOptions: { openai: { store } } };
+  assert.equal((await generateText(ask("Use a tool.", options))).text, WORDS);
+  let told = "";
+  for await (const piece of streamText(ask("Use a tool.", options)).textStream) told += piece;
+  assert.equal(told, WORDS);
+}
+assert.deepEqual(seen, ["Paris", "Paris", "Paris", "Paris"]);
 
 const spent = await generateText({ ...ask("Hello."), model: brigade("pauper") }).then(
   () => assert.fail("a spent budget is an error"),

@@ -29,6 +29,9 @@ const ASKING: Duration = Duration::from_mins(1);
 /// An agent that answers, one without budget, and a stream that breaks on demand.
 const SCRIPT: &str = r#"
 [[rule]]
+when = { last_user_contains = "Use a tool.", turn = 0, tools = true }
+answer = { tool_calls = [{ name = "look", arguments = '{"place":"Paris"}' }] }
+[[rule]]
 answer = { text = "It is sunny in Paris today.", usage = { input = 120, output = 30 } }
 "#;
 const FAULTS: &str = r#"

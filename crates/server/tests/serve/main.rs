@@ -4,6 +4,7 @@
 
 mod access;
 mod chat;
+mod client_tools;
 mod clients;
 mod command_line;
 mod console;

@@ -45,10 +45,9 @@ assert.equal(chunks.at(-1).choices[0].finish_reason, "stop");
 const { data, response } = await ask(clerk).withResponse();
 assert(response.headers.get("x-trace-id").length === 8 && data.id.startsWith("chatcmpl-"));
 
-const tool = { type: "function", function: { name: "x", parameters: {} } };
 const empty = await refused(OpenAI.BadRequestError, 400, "invalid_request", clerk, { messages: [] });
 assert.equal(empty.param, "messages");
-await refused(OpenAI.BadRequestError, 400, "unsupported_parameter", clerk, { tools: [tool] });
+await refused(OpenAI.BadRequestError, 400, "unsupported_parameter", clerk, { functions: [{ name: "x" }] });
 await refused(OpenAI.AuthenticationError, 401, "invalid_api_key", client(strictUrl));
 await refused(OpenAI.APIError, 402, "budget_exhausted", clerk, { model: "pauper" });
 await refused(OpenAI.PermissionDeniedError, 403, "scope_missing", client(strictUrl, "brg_reader"));

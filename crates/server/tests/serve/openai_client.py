@@ -50,9 +50,8 @@ assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]][-1] == "stop"
 raw = clerk.chat.completions.with_raw_response.create(model="clerk", messages=messages("Hello?"))
 assert len(raw.headers["x-trace-id"]) == 8 and raw.parse().id.startswith("chatcmpl-")
 
-tool = {"type": "function", "function": {"name": "x", "parameters": {}}}
 assert refused(openai.BadRequestError, 400, "invalid_request", clerk, messages=[]).param == "messages"
-refused(openai.BadRequestError, 400, "unsupported_parameter", clerk, tools=[tool])
+refused(openai.BadRequestError, 400, "unsupported_parameter", clerk, functions=[{"name": "x"}])
 refused(openai.AuthenticationError, 401, "invalid_api_key", client(strict_url))
 refused(openai.APIStatusError, 402, "budget_exhausted", clerk, model="pauper")
 refused(openai.PermissionDeniedError, 403, "scope_missing", client(strict_url, "brg_reader"))
@@ -68,6 +67,19 @@ try:
 except openai.APIError:
     assert said and said != WORDS, said
 
+
+# Tools that the client runs.
+
+parameters = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
+tool = {"type": "function", "function": {"name": "look", "parameters": parameters}}
+asked = messages("Use a tool.")
+called = ask(clerk, messages=asked, tools=[tool]).choices[0]
+assert called.finish_reason == "tool_calls" and called.message.tool_calls[0].function.name == "look", called
+result = {"role": "tool", "tool_call_id": called.message.tool_calls[0].id, "content": "Sunny."}
+assert ask(clerk, messages=[*asked, called.message, result], tools=[tool]).choices[0].message.content == WORDS
+chunks = [chunk.choices[0] for chunk in ask(clerk, messages=asked, tools=[tool], stream=True)]
+assert [call.function.arguments for chunk in chunks for call in chunk.delta.tool_calls or []] == ['{"place":"Paris"}']
+assert chunks[-1].finish_reason == "tool_calls", chunks
 
 # Responses.
 
@@ -113,3 +125,11 @@ for kind, code, arguments in [
 
 broken = list(respond(clerk, "Break.", stream=True))
 assert broken[-1].type == "response.failed" and broken[-1].response.error.code == "provider_overloaded", broken[-1]
+
+tool = {"type": "function", "name": "look", "parameters": parameters, "strict": False}
+called = respond(clerk, "Use a tool.", tools=[tool])
+assert (called.output[0].type, called.output[0].arguments) == ("function_call", '{"place":"Paris"}'), called
+output = [{"type": "function_call_output", "call_id": called.output[0].call_id, "output": "Sunny."}]
+assert respond(clerk, output, tools=[tool], previous_response_id=called.id).output_text == WORDS
+events = list(respond(clerk, "Use a tool.", tools=[tool], stream=True))
+assert events[-1].response.output[0].name == "look" and events[-1].response.status == "completed", events[-1]

@@ -250,7 +250,7 @@ async fn fields_of_responses_are_honoured_or_refused_by_name() {
         (&json!("place"), &json!("low"))
     );
     for (fields, param) in [
-        (json!({ "tools": [{ "type": "function", "name": "x" }] }), "tools"),
+        (json!({ "tools": [{ "name": "x" }] }), "tools[0]"),
         (json!({ "tool_choice": "required" }), "tool_choice"),
         (json!({ "truncation": "disabled" }), "truncation"),
         (json!({ "include": ["message.output_text.logprobs"] }), "include[0]"),

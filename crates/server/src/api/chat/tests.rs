@@ -14,11 +14,12 @@ fn settings(fields: Value) -> Result<Settings, (String, String)> {
     body.as_object_mut().unwrap().extend(fields);
     let mut configured = Settings::default();
     configured.max_output_tokens = Some(500);
-    let agent = ServedAgent::new(Agent::new("clerk", ScriptedModel::new([])).settings(configured));
+    let agent =
+        ServedAgent::new(Agent::new("clerk", ScriptedModel::new([])).settings(configured)).accepts_client_tools(false);
     let result = parse::<ChatBody>(body.to_string().as_bytes()).and_then(|body| {
-        body.refuse_unsupported()?;
+        body.refuse_unsupported(agent.accepts_client_tools)?;
         let settings = body.settings(agent.agent.model_settings())?;
-        body.conversation().map(|_| settings).map_err(ApiError::from)
+        body.conversation(agent.accepts_client_tools).map(|_| settings).map_err(ApiError::from)
     });
     result.map_err(|error| (error.param.unwrap_or_default(), error.message))
 }
@@ -84,7 +85,8 @@ fn fields_of_other_endpoints_are_refused_by_name_and_unknown_ones_ignored() {
         ("audio", json!({ "voice": "alloy" }), "agents answer in text"),
         ("tool_choice", json!("required"), "tools that the server configures"),
         ("tool_choice", json!({ "type": "function", "function": { "name": "f" } }), "tools that the server"),
-        ("function_call", json!({ "name": "f" }), "tools that the server configures"),
+        ("function_call", json!({ "name": "f" }), "the old name of `tool_choice`"),
+        ("functions", json!([{ "name": "f" }]), "the old name of `tools`"),
     ] {
         let (param, message) = settings(json!({ name: value })).unwrap_err();
         assert!(param == name && message.contains(expected), "{name}: {param}: {message}");
