@@ -19,6 +19,7 @@ use crate::support::{Server, config, hash_of, scripted};
 const PYTHON_PACKAGE: &str = "openai==3.54.0";
 const NODE_PACKAGE: &str = "openai@7.57.0";
 const AI_SDK_PACKAGES: [&str; 2] = ["ai@7.0.173", "@ai-sdk/openai@4.0.118"];
+const CODEX_PACKAGE: &str = "@openai/codex@0.171.0";
 
 /// A download of a few MiB through a slow proxy.
 const INSTALLING: Duration = Duration::from_mins(2);
@@ -75,6 +76,45 @@ async fn the_ai_sdk_works() {
         Ok(script) => all_is_as_expected(Command::new("node").arg(script)).await,
         Err(reason) => skip("AI SDK", &reason),
     }
+}
+
+/// Codex calls its tool for a shell, and then is content.
+const CODEX_SCRIPT: &str = r#"
+[[rule]]
+when = { last_user_contains = "Look.", turn = 0, tools = true }
+answer = { text = "Let me look.", tool_calls = [{ name = "exec_command", arguments = '{"cmd":"echo seen > seen.txt"}' }] }
+[[rule]]
+answer = { text = "I saw it." }
+"#;
+
+#[tokio::test]
+async fn codex_runs_its_own_tools_and_stops_at_a_spent_budget() {
+    let folder = match installed("codex", &[CODEX_PACKAGE]).await {
+        Ok(folder) => folder,
+        Err(reason) => return skip("Codex", &reason),
+    };
+    let provider = scripted(CODEX_SCRIPT, "").await;
+    let server = Server::start(&format!("{}{PAUPER}", config(&provider)));
+    let home = tempfile::tempdir().unwrap();
+    let ask = async |model: &str| {
+        let settings = format!(
+            "model = {model:?}\nmodel_provider = \"brigade\"\n[model_providers.brigade]\nname = \"brigade\"\n\
+             base_url = \"{}/v1\"\nwire_api = \"responses\"\n",
+            server.url
+        );
+        std::fs::write(home.path().join("config.toml"), settings).unwrap();
+        let mut codex = Command::new(folder.join("node_modules/.bin/codex"));
+        codex.args(["exec", "--skip-git-repo-check", "--sandbox", "danger-full-access", "Look."]);
+        codex.current_dir(home.path()).env("CODEX_HOME", home.path()).env("NO_PROXY", "127.0.0.1");
+        run(&mut codex, ASKING).await
+    };
+    assert_eq!(ask("clerk").await, Ok(()));
+    assert_eq!(provider.call_log().totals().arrived, 2, "it sends the result of its tool");
+    assert_eq!(std::fs::read_to_string(home.path().join("seen.txt")).unwrap(), "seen\n");
+    let refused = ask("pauper").await.unwrap_err();
+    assert!(refused.contains("Quota exceeded"), "{refused}");
+    let log = server.log_with("pauper brigade_core::run: started").await;
+    assert_eq!(log.matches("pauper brigade_core::run: started").count(), 1, "it does not try again: {log}");
 }
 
 /// Runs a client against two servers: one that answers, and one that refuses as many requests as it can.

@@ -316,6 +316,35 @@ async fn every_chunk_of_a_streamed_answer_fits_the_document() {
     assert!(!validator.is_valid(&json!({ "data": { "error": { "code": "unheard_of" } } })));
 }
 
+const RESPONSE: &str = "/paths/~1v1~1responses/post/responses/200/content/application~1json/schema";
+const RESPONSE_EVENTS: &str = "/paths/~1v1~1responses/post/responses/200/content/text~1event-stream/schema";
+
+#[tokio::test]
+async fn every_response_and_its_events_fit_the_document() {
+    let (object, events) = (validator(RESPONSE), validator(RESPONSE_EVENTS));
+    let look = json!({ "type": "function", "name": "look", "parameters": { "type": "object" } });
+    for turn in [Turn::text("Stay on SQS."), Turn::call("c1", "look", json!({ "at": 1 }))] {
+        for stream in [false, true] {
+            let api = api([turn.clone()]).await;
+            let body = json!({ "model": "desk", "input": "Should we move?", "stream": stream, "tools": [look],
+                "text": { "format": { "type": "text" } }, "reasoning": { "effort": "low" } });
+            let (status, text) = send(&api, post("/v1/responses", &body)).await;
+            assert_eq!(status, StatusCode::OK, "{text}");
+            if !stream {
+                assert_valid(&object, &serde_json::from_str(&text).unwrap());
+                continue;
+            }
+            let frames = frames(&text);
+            assert_eq!(frames.last().unwrap()["event"], "response.completed");
+            assert!(frames.len() > 6, "{frames:#?}");
+            for frame in &frames {
+                assert_valid(&events, frame);
+            }
+        }
+    }
+    assert!(!object.is_valid(&json!({ "id": "resp_1" })));
+}
+
 #[tokio::test]
 async fn every_error_body_fits_the_document() {
     let validator = validator(ERROR);
