@@ -25,17 +25,20 @@
 //! ```
 
 mod chat;
+mod client;
 mod responses;
 mod shared;
 
 pub use chat::chat_body::ChatBody;
 pub use chat::chat_messages::ChatConversation;
+pub use chat::chat_usage::ChatUsage;
+pub use client::client_calls::ClientCalls;
+pub use client::shown_text::{ShownText, TextPiece, TextPosition};
 pub use responses::body::ResponseBody;
 pub use responses::input::ResponseInput;
 pub use responses::input_items::{InputItemList, InputItemParams};
 pub use responses::object::{ResponseFailure, ResponseObject, ResponseStatus, missing_rest};
 pub use responses::output::{ItemStatus, OutputItem, OutputPart};
-pub use responses::shown_text::{ShownText, TextPiece, TextPosition};
 pub use responses::writer::{NumberedResponseEvent, ResponseEvent, ResponseFrame, ResponseWriter};
 pub use shared::brigade_details::BrigadeDetails;
 pub use shared::client_tools::{ClientTools, FunctionCall};

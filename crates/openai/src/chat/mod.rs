@@ -2,3 +2,4 @@
 
 pub(crate) mod chat_body;
 pub(crate) mod chat_messages;
+pub(crate) mod chat_usage;

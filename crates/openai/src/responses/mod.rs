@@ -6,5 +6,4 @@ pub(crate) mod input_item;
 pub(crate) mod input_items;
 pub(crate) mod object;
 pub(crate) mod output;
-pub(crate) mod shown_text;
 pub(crate) mod writer;

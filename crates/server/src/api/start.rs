@@ -5,14 +5,12 @@ use std::{sync::Arc, time::Duration};
 use brigade_config::CallerInstructions;
 use brigade_core::{Agent, Budget, Cap, Memory, Money, Observer, Run, RunBuilder, Scope, Settings, Task, ToolChoice};
 use brigade_durable::{ClaimedRun, Submission};
-use brigade_openai::ClientTools;
+use brigade_openai::{ClientCalls, ClientTools, ShownText};
 
 use super::{ApiError, access::Caller, api::Api, durable_runs, request_ids::RequestIds};
 use crate::{
     agents::served::ServedAgent,
-    runs::{
-        client_calls::ClientCalls, event_log::EventLog, new_run::NewRun, run_handle::RunHandle, shown_text::ShownText,
-    },
+    runs::{event_log::EventLog, new_run::NewRun, run_handle::RunHandle},
 };
 
 /// A run that a client asks for.
@@ -96,7 +94,7 @@ impl RunRequest {
             specs.into_iter().partition(|spec| own.iter().any(|own| own.name == spec.name));
         ignored.extend(clashing.iter().map(|spec| spec.name.to_string()));
         if !specs.is_empty() && choice != ToolChoice::None {
-            let shown = Arc::new(ShownText::new());
+            let shown = Arc::new(ShownText::default());
             self.client_calls = Some(ClientCalls::new(specs, Arc::clone(&shown)));
             self.observer = Some(shown);
             self.deltas = true;

@@ -1,6 +1,5 @@
 //! Runs: starting, following, recording and billing them.
 
-pub(crate) mod client_calls;
 pub(crate) mod event_log;
 pub(crate) mod idempotency;
 pub(crate) mod lookup;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use brigade_core::{Agent, Run, Task};
 use brigade_durable::ClaimedRun;
+use brigade_openai::ClientCalls;
 
-use super::{client_calls::ClientCalls, event_log::EventLog, store::Store};
+use super::{event_log::EventLog, store::Store};
 
 /// A run to start.
 #[derive(Debug)]

@@ -4,10 +4,9 @@ use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
 use brigade_core::{Memory, MemoryError, Message, RawJson, RunId};
+use brigade_openai::ClientCalls;
 use brigade_store::{SqliteResponses, StoreError, StoredResponse};
 use parking_lot::Mutex;
-
-use super::client_calls::ClientCalls;
 
 /// Responses that clients may read and continue.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use std::{
 use brigade_core::{Agent, CostSummary, Money, Outcome, Run, RunError, RunId, StopReason, Task, TraceId, Transcript};
 use brigade_durable::{ApprovalHold, ClaimedRun, Waiting, WorkEnd};
 use brigade_edge::Place;
+use brigade_openai::ClientCalls;
 use brigade_store::RunStatus;
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{client_calls::ClientCalls, event_log::EventLog, new_run::NewRun, store::Store, totals::UsageTotals};
+use super::{event_log::EventLog, new_run::NewRun, store::Store, totals::UsageTotals};
 
 /// A run that was started, running or ended.
 #[derive(Debug)]

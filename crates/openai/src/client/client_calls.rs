@@ -4,17 +4,17 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use brigade_core::{Agent, Message, Outcome, Part, Role, Run, Tool, ToolCall, ToolError, ToolOutput, ToolSpec};
-use brigade_openai::FunctionCall;
 use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::shown_text::ShownText;
+use crate::FunctionCall;
 
 /// The tools that a client runs itself, and the calls of them. A run that calls one ends when the other tools of the turn have
 /// ended. The client sends the results with its next request, which is another run.
 #[derive(Debug)]
-pub(crate) struct ClientCalls {
+pub struct ClientCalls {
     specs: Vec<ToolSpec>,
     calls: Mutex<Vec<FunctionCall>>,
     /// What the agent says before it calls them.
@@ -33,29 +33,29 @@ const PENDING: &str = ": the client runs this tool, and sends the result";
 
 impl ClientCalls {
     /// These tools, and the text of their run.
-    pub(crate) fn new(specs: Vec<ToolSpec>, shown: Arc<ShownText>) -> Arc<Self> {
+    pub fn new(specs: Vec<ToolSpec>, shown: Arc<ShownText>) -> Arc<Self> {
         Arc::new(Self { specs, calls: Mutex::default(), shown })
     }
 
     /// The agent with these tools.
-    pub(crate) fn add_to(self: &Arc<Self>, agent: Agent) -> Agent {
+    pub fn add_to(self: &Arc<Self>, agent: Agent) -> Agent {
         let tool = |spec: &ToolSpec| ClientTool { spec: spec.clone(), client: Arc::clone(self) };
         self.specs.iter().map(tool).fold(agent, Agent::tool)
     }
 
     /// The calls by which the run has ended; empty if it ended otherwise.
-    pub(crate) fn of(&self, outcome: &Outcome) -> Vec<FunctionCall> {
+    pub fn of(&self, outcome: &Outcome) -> Vec<FunctionCall> {
         let is_ours = |name: &Arc<str>| self.specs.iter().any(|spec| spec.name == *name);
         if outcome.ended_by.as_ref().is_some_and(is_ours) { self.calls.lock().clone() } else { Vec::new() }
     }
 
     /// What the agent said before the calls.
-    pub(crate) fn text_before(&self) -> Option<String> {
+    pub fn text_before(&self) -> Option<String> {
         self.shown.messages().pop().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
     /// The messages of the run, in which the calls have the ids that the client knows, and no results yet.
-    pub(crate) fn without_results(&self, messages: &[Message]) -> Vec<Message> {
+    pub fn without_results(&self, messages: &[Message]) -> Vec<Message> {
         let results = messages.iter().flat_map(Message::tool_results);
         let pending = results.filter_map(|result| Some((result.call_id.as_str(), self.pending(&result.text())?)));
         let pending: HashMap<&str, String> = pending.collect();
