@@ -4,6 +4,7 @@
 //! | to do this | use |
 //! |---|---|
 //! | read a chat completion | [`ChatBody`], [`ChatConversation`] |
+//! | write a chat completion, or a chunk of a streamed one | [`ChatCompletion`], [`ChatChunk`] |
 //! | read a request for a response | [`ResponseBody`], [`ResponseInput`] |
 //! | let clients bring tools along | [`ClientTools`], [`FunctionCall`] |
 //! | write a response | [`ResponseObject`], [`OutputItem`] |
@@ -32,6 +33,7 @@ mod shared;
 pub use chat::chat_body::ChatBody;
 pub use chat::chat_messages::ChatConversation;
 pub use chat::chat_usage::ChatUsage;
+pub use chat::completion::{ChatChunk, ChatCompletion, ChatHead, ChunkChoice};
 pub use client::client_calls::ClientCalls;
 pub use client::shown_text::{ShownText, TextPiece, TextPosition};
 pub use responses::body::ResponseBody;

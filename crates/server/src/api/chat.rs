@@ -23,8 +23,7 @@ use super::{
     idempotent::IdempotencyKey,
     ignored_tools,
     json_body::JsonText,
-    models,
-    openai::{self, ChatCompletion},
+    models, openai,
     request_ids::RequestIds,
     scoped::Runner,
     start::{Durability, RunRequest},
@@ -79,7 +78,7 @@ pub(crate) async fn complete(
     }
     let end = run.wait().await;
     let outcome = openai::outcome(&run, &end)?;
-    let completion = ChatCompletion::new(&run, &end, &outcome, has_schema);
+    let completion = openai::completion(&run, &end, &outcome, has_schema);
     Ok(ignored_tools::named(Json(completion).into_response(), &ignored))
 }
 

@@ -8,22 +8,17 @@
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
-use async_openai::types::chat::Role;
 use axum::response::{
     IntoResponse, Response,
     sse::{Event as Frame, KeepAlive, Sse},
 };
 use brigade_core::{Delta, Event, Observer, Outcome, Run};
-use brigade_openai::{BrigadeDetails, missing_rest};
+use brigade_openai::{BrigadeDetails, ChatChunk, ChunkChoice, missing_rest};
 use futures::stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{
-    ApiError,
-    openai::{self, Chunk, ChunkChoice, ChunkDelta},
-    start::RunRequest,
-};
+use super::{ApiError, openai, start::RunRequest};
 use crate::runs::run_handle::{CancelOnDrop, RunEnd, RunHandle};
 
 /// An event of the top agent.
@@ -212,7 +207,7 @@ impl ChunkStream {
         self.send_role();
         // Text before tool calls becomes a paragraph of its own.
         let gap = if self.has_sent && self.sent.is_empty() { "\n\n" } else { "" };
-        self.push(ChunkDelta { content: Some(&format!("{gap}{text}")), ..ChunkDelta::default() });
+        self.push(ChunkChoice::text(&format!("{gap}{text}")));
         self.has_sent = true;
         self.sent.push_str(text);
     }
@@ -220,7 +215,7 @@ impl ChunkStream {
     /// The first chunk contains the role.
     fn send_role(&mut self) {
         if !self.has_sent {
-            self.push(ChunkDelta { role: Some(Role::Assistant), content: Some(""), ..ChunkDelta::default() });
+            self.push(ChunkChoice::role());
         }
     }
 
@@ -246,8 +241,7 @@ impl ChunkStream {
         let has_calls = !calls.is_empty();
         if has_calls {
             self.send_role();
-            let calls = frame(&self.chunk(vec![ChunkChoice::calls(calls)]));
-            self.ready.push_back(calls);
+            self.push(ChunkChoice::calls(calls));
         } else {
             self.send_missing(outcome, waits);
         }
@@ -267,19 +261,19 @@ impl ChunkStream {
         match missing_rest(self.sent.trim(), &outcome.text) {
             "" => self.send_role(),
             rest if waits && self.wait_field == WaitField::Refusal => {
-                self.push(ChunkDelta { role: Some(Role::Assistant), refusal: Some(rest), ..ChunkDelta::default() });
+                self.push(ChunkChoice::refusal(rest));
             }
             rest => self.send(rest),
         }
     }
 
-    fn push(&mut self, delta: ChunkDelta<'_>) {
-        let frame = frame(&self.chunk(vec![ChunkChoice::delta(delta)]));
+    fn push(&mut self, choice: ChunkChoice<'_>) {
+        let frame = frame(&self.chunk(vec![choice]));
         self.ready.push_back(frame);
     }
 
-    fn chunk<'a>(&'a self, choices: Vec<ChunkChoice<'a>>) -> Chunk<'a> {
-        let chunk = Chunk::new(&self.run, choices);
+    fn chunk<'a>(&'a self, choices: Vec<ChunkChoice<'a>>) -> ChatChunk<'a> {
+        let chunk = ChatChunk::new(openai::head(&self.run), choices);
         if self.include_usage { chunk.usage(None) } else { chunk }
     }
 }

@@ -15,7 +15,7 @@ use axum::{
 };
 use brigade_core::EventRecord;
 use brigade_edge::{ApiSchemas, Readiness, without_extra_slashes};
-use brigade_openai::ChatBody;
+use brigade_openai::{ChatBody, ChatChunk, ChatCompletion};
 use serde_json::{Map, Value, json};
 
 mod decision_paths;
@@ -27,7 +27,6 @@ use super::{
     error::ErrorBody,
     idempotent::IdempotencyKey,
     models::{self, AgentModel, ModelList},
-    openai::{ChatCompletion, Chunk},
     run_view::{RunList, RunView},
     runs::{RunBody, RunListParams},
     served_setup::Setup,
@@ -151,7 +150,7 @@ fn describe() -> Value {
 
 fn chat_paths(schemas: &mut ApiSchemas) -> Map<String, Value> {
     let mut answer = json_content(&schemas.response::<ChatCompletion<'_>>());
-    let data = json!({ "anyOf": [schemas.response::<Chunk<'_>>(), schemas.response::<ErrorBody>()] });
+    let data = json!({ "anyOf": [schemas.response::<ChatChunk<'_>>(), schemas.response::<ErrorBody>()] });
     let done = json!({ "type": "object", "required": ["data"], "properties": { "data": { "const": "[DONE]" } } });
     answer.extend(event_stream(&json!({ "anyOf": [server_sent_event(&json!({}), &data), done] })));
     Map::from_iter([
