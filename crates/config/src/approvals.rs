@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::units;
+use super::{SecretSource, units};
 
 /// How calls wait until a person approves them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -28,6 +28,15 @@ pub struct ApprovalsConfig {
     pub wait_in_request: Duration,
     /// Whether the key that started a run may not approve its calls. False by default.
     pub four_eyes: bool,
+    /// The address that gets a `POST` when calls of a run begin to wait, such as `https://hooks.example.com/brigade`. It has the
+    /// ids of the run and of the approvals and the names of the tools, but no arguments, and is signed as
+    /// <https://www.standardwebhooks.com> describes it.
+    pub webhook: Option<String>,
+    /// The secret that signs these messages: `whsec_` and 24 to 64 random bytes in base64, as
+    /// `echo "whsec_$(openssl rand -base64 32)"` makes them.
+    pub webhook_secret: Option<SecretSource>,
+    /// Whether the address of `webhook` may be on this machine or in a private network. False by default.
+    pub webhook_allow_private: bool,
 }
 
 /// Which calls a person must approve.
@@ -99,6 +108,13 @@ impl<'de> Visitor<'de> for ApproveVisitor {
 
 impl Default for ApprovalsConfig {
     fn default() -> Self {
-        Self { expire: Duration::from_hours(24), wait_in_request: Duration::from_mins(1), four_eyes: false }
+        Self {
+            expire: Duration::from_hours(24),
+            wait_in_request: Duration::from_mins(1),
+            four_eyes: false,
+            webhook: None,
+            webhook_secret: None,
+            webhook_allow_private: false,
+        }
     }
 }

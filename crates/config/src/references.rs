@@ -8,8 +8,8 @@ use std::{
 use brigade_edge::{Origin, suggestion};
 
 use super::{
-    Config, KeyScope, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, ToolConfig, ToolKind, is_plain_name,
-    key_name_problem, mcp,
+    ApprovalsConfig, Config, KeyScope, NAME_RULE, Name, Problem, ProviderConfig, ProviderKind, ToolConfig, ToolKind,
+    is_plain_name, key_name_problem, mcp,
 };
 
 /// Finds references to names that do not exist, cycles of agents, and values that exclude each other.
@@ -59,6 +59,7 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         let message = "`approvals.four_eyes` needs keys: without them all requests have the same caller";
         problems.push(Problem::without_location(message));
     }
+    problems.extend(webhook_problem(&config.approvals).map(Problem::without_location));
     for (name, key) in &config.keys {
         problems.extend(key.approves.iter().filter_map(|other| missing("key", other, &config.keys)));
         if !key.approves.is_empty() && !key.scopes.contains(&KeyScope::Approve) {
@@ -67,6 +68,21 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Finds a webhook that could not send, or whose messages could be forged or read on the way.
+fn webhook_problem(approvals: &ApprovalsConfig) -> Option<&'static str> {
+    match (&approvals.webhook, &approvals.webhook_secret) {
+        (Some(_), None) => Some(
+            "`approvals.webhook` needs `approvals.webhook_secret`, with which its receiver knows the messages; write \
+             `webhook_secret = { env = \"BRIGADE_WEBHOOK_SECRET\" }`",
+        ),
+        (None, Some(_)) => Some("`approvals.webhook_secret` needs `approvals.webhook`, the address of the receiver"),
+        (Some(url), Some(_)) if !url.starts_with("https://") && !approvals.webhook_allow_private => {
+            Some("`approvals.webhook` sends without encryption; write an address with `https://`")
+        }
+        _ => None,
+    }
 }
 
 /// Finds names that no provider and no log can use, and one address for two listeners.

@@ -26,10 +26,10 @@ pub struct Secrets<'a> {
     problems: Mutex<Vec<String>>,
 }
 
-/// Stands for a secret that was not read. It is valid wherever a secret is.
-const STAND_IN: &str = "missing";
-
 impl<'a> Secrets<'a> {
+    /// Stands for a secret that was not read. It is valid as an API key and as a header.
+    pub const STAND_IN: &'static str = "missing";
+
     /// Reads secrets. `folder` is the base of relative paths.
     pub fn of(folder: &'a Path) -> Self {
         Self { folder, is_read: true, problems: Mutex::default() }
@@ -69,7 +69,7 @@ impl<'a> Secrets<'a> {
 
     fn read(&self, place: &str, hint: &str, read: impl FnOnce() -> Result<String, String>) -> String {
         let secret = if self.is_read { self.keep(place, hint, read()) } else { None };
-        secret.unwrap_or_else(|| STAND_IN.to_owned())
+        secret.unwrap_or_else(|| Self::STAND_IN.to_owned())
     }
 
     /// Keeps the problem, once: an agent that is also a worker is built more than once.

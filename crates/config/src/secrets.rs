@@ -33,7 +33,11 @@ pub(super) fn hide_value(value: &mut Value, path: &[String]) {
         | ["mcp", _, "headers" | "environment", _] => {
             HIDDEN.clone_into(text);
         }
-        ["providers", _, "base_url"] | ["tools", _, "http", "url"] | ["store"] | ["mcp", _, "url"] => {
+        ["providers", _, "base_url"]
+        | ["tools", _, "http", "url"]
+        | ["store"]
+        | ["mcp", _, "url"]
+        | ["approvals", "webhook"] => {
             *text = without_secrets(text);
         }
         _ => {}

@@ -342,6 +342,24 @@ fn keys_whose_calls_no_key_may_approve_are_pointed_out() {
 }
 
 #[test]
+fn a_webhook_needs_a_secret_and_an_encrypted_address_which_is_shown_without_its_query() {
+    let parsed = |section: &str| parse(&format!("{MINIMAL}[approvals]\n{section}"));
+    let secret = "webhook_secret = { env = \"S\" }\n";
+    for (section, expected) in [
+        ("webhook = \"https://a.test/\"\n".to_owned(), "needs `approvals.webhook_secret`"),
+        (secret.to_owned(), "needs `approvals.webhook`"),
+        (format!("webhook = \"http://a.test/\"\n{secret}"), "without encryption"),
+        ("webhook = \"https://a.test/\"\nwebhook_secret = \"whsec_x\"\n".to_owned(), "env"),
+    ] {
+        let error = parsed(&section).unwrap_err();
+        assert!(error.contains(expected) && !error.contains("whsec_x"), "{error}");
+    }
+    assert!(parsed(&format!("webhook = \"http://10.0.0.1/\"\nwebhook_allow_private = true\n{secret}")).is_ok());
+    let loaded = parsed(&format!("webhook = \"https://a.test/x?token=canary\"\n{secret}")).unwrap();
+    assert!(!format!("{:?}", loaded.values).contains("canary"), "{:?}", loaded.values);
+}
+
+#[test]
 fn base_urls_that_look_wrong_are_pointed_out() {
     let advice = |kind: &str, url: &str| {
         let provider =

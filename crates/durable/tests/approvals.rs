@@ -275,6 +275,34 @@ async fn a_call_that_is_not_approved_in_time_is_denied() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_approval_is_reported_once_when_its_call_begins_to_wait() {
+    let world = World::new([refund("1", 10).and_call("2", "refund", r#"{"amount": 20}"#), Turn::text("The end.")]);
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&reported);
+    let durable = Durable::new(world.store.clone())
+        .agent("desk", world.desk())
+        .on_approval(move |approval| seen.lock().unwrap().push(approval.id.clone()));
+    let work = async {
+        let run = submit(&durable).await;
+        waits(&durable, run).await;
+        let approvals = world.pending(run).await;
+        let ids: Vec<_> = approvals.iter().map(|approval| approval.id.clone()).collect();
+        assert_eq!(*reported.lock().unwrap(), ids);
+        // The other call waits again after the answer.
+        approve(&durable, &approvals[0]).await;
+        tokio::time::sleep(SOON).await;
+        waits(&durable, run).await;
+        approve(&durable, &approvals[1]).await;
+        ends(&durable, run, "The end.").await;
+        assert_eq!(*reported.lock().unwrap(), ids);
+    };
+    tokio::select! {
+        () = durable.work(CancellationToken::new()) => panic!("the worker stopped"),
+        () = work => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_between_two_processes_is_neither_lost_nor_used_early() {
     let world = World::new([refund("1", 250), Turn::text("The end.")]);
     let run = waiting(&world, world.desk()).await;

@@ -14,6 +14,7 @@ use brigade_observability::{MetricsConfig, PriceBook};
 use brigade_providers::{Anthropic, OpenAi, OpenAiEmbeddings};
 use brigade_rehearsal::demo as script;
 use brigade_resilience::{Accounts, FallbackModel, Policy};
+use brigade_tools::WebhookSender;
 
 use crate::{
     agents::{
@@ -24,7 +25,7 @@ use crate::{
     },
     health::providers::ProbeTargets,
     models::{account::Account, simulator::SharedSimulator},
-    runs::{sessions::LocalSessions, store::Store},
+    runs::{approval_webhook::ApprovalWebhook, sessions::LocalSessions, store::Store},
     setup::error::{SetupContext as _, SetupError},
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct App {
     pub(crate) labels: MetricsConfig,
     /// Advice on the MCP servers.
     pub(crate) warnings: Vec<String>,
+    /// Notifies people of calls that wait for an approval.
+    pub(crate) webhook: Option<(ApprovalWebhook, WebhookSender)>,
 }
 
 /// What survives a reload of the configuration.
@@ -121,11 +124,12 @@ impl App {
         let recall = agents::open_recall(config, state.store.as_ref(), embedder);
         let mcp = McpServers::open(loaded, secrets)?;
         let agents = AgentBuilder { config, folder, secrets, models: &models, mcp: &mcp, recall }.build()?;
+        let webhook = ApprovalWebhook::of(&config.approvals, secrets)?;
         secrets.check().map_err(SetupError::Invalid)?;
         let tools = config.tools.keys().map(String::as_str).chain(NoteTool::ALL.map(NoteTool::name)).chain(mcp.names());
         let labels = metric_labels(&agents, tools);
         let labels = embedding.into_iter().fold(labels, MetricsConfig::model);
-        Ok(Self { agents, accounts, prices, labels, warnings: mcp.warnings().collect() })
+        Ok(Self { agents, accounts, prices, labels, warnings: mcp.warnings().collect(), webhook })
     }
 
     /// Builds the team of `brigade demo`, whose provider is a simulator at this address.
@@ -151,7 +155,7 @@ impl App {
         let labels = script::WORKERS.into_iter().fold(labels, MetricsConfig::agent);
         let accounts = [("anthropic", Account::Anthropic(anthropic)), ("openai", Account::OpenAi(openai))];
         let accounts = accounts.into_iter().map(|(name, account)| (name.to_owned(), account)).collect();
-        Ok(Self { agents, accounts, prices, labels, warnings: Vec::new() })
+        Ok(Self { agents, accounts, prices, labels, warnings: Vec::new(), webhook: None })
     }
 
     pub(crate) fn agent(&self, name: &str) -> Option<&ServedAgent> {

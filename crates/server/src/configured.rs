@@ -48,8 +48,11 @@ pub(crate) struct PreparedReload {
 }
 
 /// Keys that only take effect at a start, because a reload keeps sockets, files, background tasks and the main budget.
-const ONLY_AT_START: [&str; 16] = [
+const ONLY_AT_START: [&str; 19] = [
     "approvals.wait_in_request",
+    "approvals.webhook",
+    "approvals.webhook_allow_private",
+    "approvals.webhook_secret",
     "budget",
     "log.events",
     "log.format",
@@ -103,7 +106,7 @@ impl ConfiguredApi {
             .ledger(state.ledger.clone())
             .store(state.store.clone())
             .sessions(state.sessions.clone())
-            .metrics(metrics)
+            .metrics(metrics.clone())
             .spans(Spans::start().context("cannot export spans")?)
             .max_runs(config.server.max_runs)
             .longest_wait(config.server.longest_wait)
@@ -117,6 +120,11 @@ impl ConfiguredApi {
         builder = app.agents.into_iter().fold(builder, ApiBuilder::agent);
         builder = config.server.cors_origins.iter().map(ToString::to_string).fold(builder, ApiBuilder::cors_origin);
         builder = api_keys(config).into_iter().fold(builder, ApiBuilder::key);
+        if let Some((webhook, sender)) = app.webhook {
+            let watched = webhook.clone();
+            metrics.watch_webhook(move || watched.failed());
+            builder = builder.approval_webhook(webhook.clone()).task(webhook.send_all(sender));
+        }
         if let Some(store) = state.store.clone() {
             builder = builder.task(store.sweep());
         }

@@ -40,4 +40,10 @@ pub enum BuildToolError {
     /// The program's name has a placeholder, so the model would choose the program.
     #[error("the program `{0}` has a placeholder; only its arguments may have placeholders")]
     ProgramPlaceholder(String),
+    /// The secret of a webhook is not one. It is not shown.
+    #[error(
+        "the secret of the webhook is not valid; write `whsec_` and 24 to 64 random bytes in base64, as this makes them: \
+         `echo \"whsec_$(openssl rand -base64 32)\"`"
+    )]
+    WebhookSecret,
 }

@@ -5,7 +5,9 @@
 //! | [`HttpTool`] | sends a request to one configured address and returns the body; an [`EgressGuard`] keeps the model away from private networks |
 //! | [`CommandTool`] | runs one configured program without a shell and returns its output |
 //!
-//! Both implement [`Tool`](brigade_core::Tool), so an agent takes them as they are. The model fills in arguments; it
+//! [`Webhook`] sends signed messages of a program through the same guard.
+//!
+//! Both tools implement [`Tool`](brigade_core::Tool), so an agent takes them as they are. The model fills in arguments; it
 //! never chooses the host, the program or the environment. Arguments are written into a [`Template`].
 //!
 //! ```
@@ -37,6 +39,7 @@ mod key;
 mod output;
 mod redirect;
 mod template;
+mod webhook;
 
 pub use command::{CommandTool, CommandToolBuilder};
 pub use egress::{EgressDenied, EgressGuard};
@@ -44,3 +47,4 @@ pub use error::BuildToolError;
 pub use http::{HttpTool, HttpToolBuilder};
 pub use reqwest::{Method, Url};
 pub use template::Template;
+pub use webhook::{Webhook, WebhookSender};

@@ -11,8 +11,13 @@ use crate::{
 };
 
 /// The approvals of a claimed run.
-#[derive(Debug)]
-pub(crate) struct StoredApprovals(Arc<RunWaits>);
+pub(crate) struct StoredApprovals {
+    waits: Arc<RunWaits>,
+    on_request: Option<OnRequest>,
+}
+
+/// Is called for each approval that is requested.
+pub(crate) type OnRequest = Arc<dyn Fn(&Approval) + Send + Sync>;
 
 /// What a call does that has no answer yet.
 const WAITS: &str = "waits for an approval";
@@ -21,17 +26,17 @@ const WAITS: &str = "waits for an approval";
 const CANCELLATION: Duration = Duration::from_secs(20);
 
 impl StoredApprovals {
-    pub(crate) fn new(waits: Arc<RunWaits>) -> Self {
-        Self(waits)
+    pub(crate) fn new(waits: Arc<RunWaits>, on_request: Option<OnRequest>) -> Self {
+        Self { waits, on_request }
     }
 
     pub(super) fn run(&self) -> RunId {
-        self.0.run()
+        self.waits.run()
     }
 
     /// What is done with a call. Absent if it needs no approval and none was requested before.
     pub(super) async fn action_for(&self, new: NewApproval, needs_approval: bool, run: &Run) -> Option<CallAction> {
-        let (waits, path) = (&self.0, new.path.clone());
+        let (waits, path) = (&self.waits, new.path.clone());
         let mut known = None;
         loop {
             let woken = waits.listen();
@@ -42,6 +47,10 @@ impl StoredApprovals {
                     return Some(CallAction::Wait("cannot ask for an approval, because the store failed"));
                 }
             };
+            // The stored one has another id if the call asked before.
+            if known.is_none() && approval.id == new.id {
+                self.on_request.iter().for_each(|on_request| on_request(&approval));
+            }
             if approval.status == ApprovalStatus::Closed {
                 // A worker learns that its run is to be cancelled when it renews the lease, at the latest.
                 return Some(match tokio::time::timeout(CANCELLATION, run.cancelled()).await {
@@ -69,7 +78,7 @@ impl StoredApprovals {
         needs_approval: bool,
         known: Option<&str>,
     ) -> Result<Option<Approval>, RunStoreError> {
-        let store = self.0.store();
+        let store = self.waits.store();
         if let Some(id) = known
             && let Some(approval) = store.approvals(&ApprovalQuery::default().id(id)).await?.pop()
         {

@@ -146,7 +146,8 @@ impl ClaimedRun {
     /// Sets the id, the journal, the cancellation and the [`Approver`] of the run, and lets its steps wait.
     pub fn prepare(&self, builder: RunBuilder) -> RunBuilder {
         let journal = Arc::clone(&self.journal);
-        let approver = Approver(Source::Stored(Arc::new(StoredApprovals::new(Arc::clone(&self.waits)))));
+        let approvals = StoredApprovals::new(Arc::clone(&self.waits), self.held.durable.on_approval.clone());
+        let approver = Approver(Source::Stored(Arc::new(approvals)));
         let waits = WaitSource(Some(Arc::clone(&self.waits)));
         let builder = builder.id(self.run.id).journal(journal).cancellation(self.held.run.cancel.clone());
         builder.shared(approver).shared(waits)

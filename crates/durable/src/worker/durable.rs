@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Answered, Approval, ApprovalAnswer, ApprovalQuery, ClaimRequest, CommitError, NewSignal, RunStore, RunStoreError,
-    SignalKind, Signalled, StoredRun, Submitted, SubmittedTask, journal::cut,
+    SignalKind, Signalled, StoredRun, Submitted, SubmittedTask, approval::stored_approvals::OnRequest, journal::cut,
 };
 
 /// Runs agents so that their runs survive a crash.
@@ -52,6 +52,7 @@ pub struct Durable {
     pub(super) settings: WorkerSettings,
     pub(super) prepare: Option<Prepare>,
     pub(super) in_doubt: Option<InDoubtPolicy>,
+    pub(super) on_approval: Option<OnRequest>,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -101,6 +102,9 @@ pub enum DurableError {
         /// The step.
         path: String,
     },
+    /// The run does not receive the signals that were sent to it.
+    #[error("run {0} has too many signals that none of its steps has received; send no more until it goes on")]
+    TooManySignals(RunId),
     /// The run has no such step.
     #[error("run {run} has no step `{path}`; `brigade runs show {run}` and `Durable::store` list its steps")]
     UnknownStep {
@@ -125,6 +129,9 @@ pub(super) struct StepDecision {
     pub(super) answer: Option<String>,
 }
 
+const MAX_OPEN_SIGNALS: usize = 1_000;
+const MAX_SIGNAL_BYTES: usize = 4 << 20;
+
 impl Durable {
     /// Keeps runs in `store`.
     pub fn new(store: impl RunStore) -> Self {
@@ -139,6 +146,7 @@ impl Durable {
             settings: WorkerSettings::default(),
             prepare: None,
             in_doubt: None,
+            on_approval: None,
             shared: Arc::default(),
         }
     }
@@ -181,6 +189,13 @@ impl Durable {
     #[must_use]
     pub fn in_doubt(self, policy: impl Fn(&StoredRun, &str) -> InDoubt + Send + Sync + 'static) -> Self {
         Self { in_doubt: Some(Arc::new(policy)), ..self }
+    }
+
+    /// Sets a function that is called when a call begins to wait for an approval, for example to notify a person. It must not
+    /// block. It is called once for each approval, also if other calls of the run are still at work.
+    #[must_use]
+    pub fn on_approval(self, notify: impl Fn(&Approval) + Send + Sync + 'static) -> Self {
+        Self { on_approval: Some(Arc::new(notify)), ..self }
     }
 
     /// The store.
@@ -247,8 +262,12 @@ impl Durable {
     }
 
     /// Sends a signal to a run, for example a [named](NewSignal::named) one. A run that waits goes on. A step that waits in this
-    /// process for the signal goes on at once, in another process within a second.
+    /// process for the signal goes on at once, in another process within a second. A run that does not receive its named signals
+    /// keeps 1,000 of them, and 4 MiB; more are refused.
     pub async fn signal(&self, run: RunId, signal: NewSignal) -> Result<Signalled, DurableError> {
+        if signal.kind == SignalKind::Message && self.is_full(run).await? {
+            return Err(DurableError::TooManySignals(run));
+        }
         let signalled = self.store.signal(run, signal).await?;
         self.shared.wake();
         Ok(signalled)
@@ -323,6 +342,13 @@ impl Durable {
         }
         self.shared.wake();
         Ok(answered)
+    }
+
+    /// Whether a run keeps as many signals as it may. Each claim reads all of them.
+    async fn is_full(&self, run: RunId) -> Result<bool, RunStoreError> {
+        let open = self.store.signals(run).await?;
+        let bytes: usize = open.iter().map(|signal| signal.payload.get().len()).sum();
+        Ok(open.len() >= MAX_OPEN_SIGNALS || bytes >= MAX_SIGNAL_BYTES)
     }
 
     async fn decide(&self, run: RunId, decision: StepDecision) -> Result<Signalled, DurableError> {

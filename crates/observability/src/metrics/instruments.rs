@@ -53,6 +53,7 @@ pub(crate) struct Instruments {
     pub(crate) store_failing: Family<0, Gauge>,
     pub(crate) store_lost: Family<0, Counter>,
     pub(crate) keys_forgotten: Family<0, Counter>,
+    pub(crate) webhook_failed: Family<0, Counter>,
 }
 
 /// Token metrics of one convention.
@@ -121,6 +122,7 @@ impl Instruments {
             store_failing: registry.family(names::STORE_FAILING),
             store_lost: registry.family(names::STORE_LOST),
             keys_forgotten: registry.family(names::KEYS_FORGOTTEN),
+            webhook_failed: registry.family(names::WEBHOOK_FAILED),
         }
     }
 }

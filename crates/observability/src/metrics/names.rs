@@ -180,6 +180,11 @@ pub(crate) const KEYS_FORGOTTEN: Metric<0> = metric(
     [],
     "Idempotency keys that were forgotten because there is no store. A request with such a key runs again.",
 );
+pub(crate) const WEBHOOK_FAILED: Metric<0> = metric(
+    "brigade_webhook_messages_failed_total",
+    [],
+    "Messages about calls that wait for an approval that the webhook's receiver did not get.",
+);
 pub(crate) const SERIES_DROPPED: Metric<0> =
     metric("brigade_metric_samples_dropped_total", [], "Samples that were dropped because there were too many series.");
 

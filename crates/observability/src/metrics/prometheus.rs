@@ -40,6 +40,7 @@ struct GaugeSources {
     breakers: Option<Arc<BreakerStates>>,
     storage: Option<Arc<StorageSample>>,
     waiting_runs: Option<Arc<dyn Fn() -> usize + Send + Sync>>,
+    webhook: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
 }
 
 /// What a program has stored and lost; see [`MetricsHandle::watch_storage`].
@@ -179,6 +180,11 @@ impl MetricsHandle {
         self.sampled().waiting_runs = Some(Arc::new(count));
     }
 
+    /// Exports how many messages a webhook did not deliver. `failed` is called at each scrape.
+    pub fn watch_webhook(&self, failed: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.sampled().webhook = Some(Arc::new(failed));
+    }
+
     /// The current metrics in the text format of Prometheus, version 0.0.4: the body of `/metrics`.
     pub fn render(&self) -> String {
         self.sampled().record(&self.0.metrics);
@@ -210,6 +216,9 @@ impl GaugeSources {
         }
         if let Some(waiting) = &self.waiting_runs {
             to.runs_waiting.with([]).set(u32::try_from(waiting()).unwrap_or(u32::MAX));
+        }
+        if let Some(failed) = &self.webhook {
+            to.webhook_failed.with([]).absolute(failed());
         }
         if let Some(storage) = &self.storage {
             let Storage { is_failing, lost_writes, forgotten_keys } = storage();

@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     accepts_runs::AcceptsRuns,
     access::{Access, ApiKey},
+    approvals::ApprovalSettings,
     durable_runs, routes,
     served_setup::Setup,
 };
@@ -79,7 +80,7 @@ pub struct ApiBuilder {
     keys: Vec<ApiKey>,
     allow_any_host: bool,
     cors_origins: Vec<String>,
-    pub(super) four_eyes: bool,
+    pub(super) approvals: ApprovalSettings,
     budget: Budget,
     ledger: Option<Ledger>,
     store: Option<Store>,
@@ -91,7 +92,6 @@ pub struct ApiBuilder {
     spans: Option<Spans>,
     max_runs: usize,
     longest_wait: Duration,
-    pub(super) wait_in_request: Duration,
     kept_runs: usize,
     max_body: usize,
     console: bool,
@@ -106,7 +106,7 @@ impl Api {
             keys: Vec::new(),
             allow_any_host: false,
             cors_origins: Vec::new(),
-            four_eyes: false,
+            approvals: ApprovalSettings::default(),
             budget: Budget::default(),
             ledger: None,
             store: None,
@@ -118,7 +118,6 @@ impl Api {
             spans: None,
             max_runs: 256,
             longest_wait: Duration::from_secs(1),
-            wait_in_request: Duration::from_mins(1),
             kept_runs: 1_000,
             max_body: 4 << 20,
             console: false,
@@ -363,7 +362,7 @@ impl ApiBuilder {
         let mut observers = self.observers;
         observers.push(metrics.observer());
         let in_store = || Some(Arc::new(self.store.as_ref()?.durable_runs()) as Arc<dyn RunStore>);
-        let setup = Arc::new(RwLock::new(Arc::new(Setup { agents, access, cors_origins, four_eyes: self.four_eyes })));
+        let setup = Arc::new(RwLock::new(Arc::new(Setup { agents, access, cors_origins, four_eyes: self.approvals.four_eyes })));
         let api = Arc::new(Api {
             setup: Arc::clone(&setup),
             ledger,
@@ -374,14 +373,14 @@ impl ApiBuilder {
             observers,
             spans: self.spans,
             responses: Arc::new(Responses::new(self.store.as_ref().map(Store::responses))),
-            durable: self.run_store.or_else(in_store).map(|store| durable_runs::open(store, setup)),
+            durable: self.run_store.or_else(in_store).map(|store| durable_runs::open(store, setup, self.approvals.webhook)),
             store: self.store,
             sessions: self.sessions,
             max_body: self.max_body,
             console: self.console,
             worker: Mutex::default(),
             longest_wait: self.longest_wait,
-            wait_in_request: self.wait_in_request,
+            wait_in_request: self.approvals.wait_in_request,
             _tasks: self.tasks,
         });
         let sampled = Arc::downgrade(&api);

@@ -24,6 +24,7 @@ use super::{
     runs::MAX_PAGE_BYTES,
     scoped::{ApprovalReader, ApprovalWriter},
 };
+use crate::runs::approval_webhook::ApprovalWebhook;
 
 /// The query of `GET /v1/approvals`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -169,17 +170,38 @@ impl AnswerBody {
     }
 }
 
+/// How calls wait until a person allows them.
+#[derive(Debug)]
+pub(super) struct ApprovalSettings {
+    pub(super) four_eyes: bool,
+    pub(super) wait_in_request: Duration,
+    /// Is notified of calls that begin to wait.
+    pub(super) webhook: Option<ApprovalWebhook>,
+}
+
+impl Default for ApprovalSettings {
+    fn default() -> Self {
+        Self { four_eyes: false, wait_in_request: Duration::from_mins(1), webhook: None }
+    }
+}
+
 impl ApiBuilder {
+    /// Sets the webhook that is notified of calls that wait.
+    pub(crate) fn approval_webhook(mut self, webhook: ApprovalWebhook) -> Self {
+        self.approvals.webhook = Some(webhook);
+        self
+    }
+
     /// Sets whether the key that started a run may not approve its calls. It may by default.
     pub fn four_eyes(mut self, four_eyes: bool) -> Self {
-        self.four_eyes = four_eyes;
+        self.approvals.four_eyes = four_eyes;
         self
     }
 
     /// How long after its start a chat completion still stays open while a call waits for an approval. Then it says what the
     /// run waits for, and the run goes on without it. 60 s by default, which clients wait for an answer anyway.
     pub fn wait_in_request(mut self, wait: Duration) -> Self {
-        self.wait_in_request = wait;
+        self.approvals.wait_in_request = wait;
         self
     }
 }

@@ -30,7 +30,10 @@ use super::{
     served_setup::Setup,
     start::{Durability, RunRequest},
 };
-use crate::setup::error::{SetupContext as _, SetupError};
+use crate::{
+    runs::approval_webhook::ApprovalWebhook,
+    setup::error::{SetupContext as _, SetupError},
+};
 
 /// A request as it is stored with its run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,12 +62,20 @@ struct StoredRequests {
 
 /// The store must not show what the configuration does not allow to be kept, so the text of ended runs is erased. The answer
 /// stays for `retention.answers`, because its client may have been cut off.
-pub(super) fn open(store: Arc<dyn RunStore>, setup: Arc<RwLock<Arc<Setup>>>) -> Durable {
+pub(super) fn open(
+    store: Arc<dyn RunStore>,
+    setup: Arc<RwLock<Arc<Setup>>>,
+    webhook: Option<ApprovalWebhook>,
+) -> Durable {
     let settings = WorkerSettings::default().keep_content(false).keep_answer(true);
-    Durable::shared(store).settings(settings).in_doubt(move |run, tool| {
+    let durable = Durable::shared(store).settings(settings).in_doubt(move |run, tool| {
         let setup = setup.read();
         setup.agents.get(&*run.queue).map_or(InDoubt::Ask, |agent| agent.policy_in_doubt(tool))
-    })
+    });
+    match webhook {
+        Some(webhook) => durable.on_approval(move |approval| webhook.notify(approval)),
+        None => durable,
+    }
 }
 
 /// The run of a request, to be stored.

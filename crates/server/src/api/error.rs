@@ -283,7 +283,7 @@ impl From<DurableError> for ApiError {
             DurableError::UnknownRun(_) | DurableError::UnknownAgent(_) => {
                 (StatusCode::NOT_FOUND, ErrorCode::RunNotFound)
             }
-            DurableError::NotResumable(_) | DurableError::NothingToDecide { .. } => {
+            DurableError::NotResumable(_) | DurableError::NothingToDecide { .. } | DurableError::TooManySignals(_) => {
                 (StatusCode::CONFLICT, ErrorCode::RunNotWaiting)
             }
             DurableError::EditedArguments(_) => return Self::field("arguments", error.to_string()),

@@ -47,12 +47,25 @@ impl IdempotencyKey {
         api.idempotency.start_once(request, api.runs(), start).await
     }
 
-    /// The header in the OpenAPI document.
+    /// The key of a signal.
+    pub(super) fn of_signal(self) -> String {
+        // Other kinds of signals have keys of their own.
+        format!("message {}", self.0)
+    }
+
+    /// The header of requests that start runs, in the OpenAPI document.
     pub(super) fn parameter() -> Value {
+        Self::parameter_of(
+            "Requests with the same key and body start one run, which continues if the client disconnects.",
+        )
+    }
+
+    /// The header in the OpenAPI document.
+    pub(super) fn parameter_of(description: &str) -> Value {
         json!({
             "name": HEADER,
             "in": "header",
-            "description": "Requests with the same key and body start one run, which continues if the client disconnects.",
+            "description": description,
             "schema": { "type": "string", "minLength": 1, "maxLength": MAX_BYTES, "pattern": "^[!-~]+$" }
         })
     }

@@ -1,21 +1,22 @@
-//! Resumes durable runs, and decides about steps that may have had their effect before a crash.
+//! Resumes durable runs, sends signals to them, and decides about steps that may have had their effect before a crash.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use brigade_core::RunId;
-use brigade_durable::{Durable, Signalled};
+use brigade_durable::{Durable, NewSignal, Signalled};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
-    ApiError, access::Caller, api::Api, error_code::ErrorCode, json_body::JsonBody, path::PathId, run_view::RunView,
-    runs::find, scoped::Runner,
+    ApiError, access::Caller, api::Api, error_code::ErrorCode, idempotent::IdempotencyKey, json_body::JsonBody,
+    path::PathId, run_view::RunView, runs::find, scoped::Runner,
 };
 use crate::runs::lookup::FoundRun;
 
@@ -38,6 +39,21 @@ pub(crate) struct DecisionBody {
     /// What the model reads in place of the step's output. Needed for `answer`, and for nothing else.
     answer: Option<String>,
 }
+
+/// A named signal, for which a step of the run may wait.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignalBody {
+    /// The name for which the step waits.
+    #[schemars(length(min = 1, max = MAX_SIGNAL_NAME))]
+    name: String,
+    /// What the step receives.
+    #[serde(default)]
+    payload: Value,
+}
+
+const MAX_SIGNAL_NAME: usize = 256;
+const MAX_SIGNAL_BYTES: usize = 256 << 10;
 
 /// What is done with the step.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -83,6 +99,40 @@ pub(crate) async fn decide(
         Signalled::Stored(_) | Signalled::Same(_) => accepted(&api, &caller, &id).await,
         Signalled::Clash(_) => Err(conflict(ErrorCode::RunNotWaiting, "another decision was made about this step")),
         Signalled::Ended | Signalled::Unknown => Err(conflict(ErrorCode::RunNotWaiting, "the run has ended")),
+    }
+}
+
+/// Sends a named signal to a run. With an idempotency key, the same signal again changes nothing.
+pub(crate) async fn signal(
+    State(api): State<Arc<Api>>,
+    Runner(caller): Runner,
+    PathId(id): PathId,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<SignalBody>,
+) -> Result<Response, ApiError> {
+    let signal = body.signal(IdempotencyKey::of(&headers)?)?;
+    let (run, durable) = stored(&api, &caller, &id).await?;
+    match durable.signal(run, signal).await? {
+        Signalled::Stored(_) | Signalled::Same(_) => accepted(&api, &caller, &id).await,
+        Signalled::Clash(_) => {
+            Err(conflict(ErrorCode::IdempotencyKeyReused, "the run got another signal with this idempotency key"))
+        }
+        Signalled::Ended | Signalled::Unknown => Err(conflict(ErrorCode::RunNotWaiting, "the run has ended")),
+    }
+}
+
+impl SignalBody {
+    fn signal(&self, key: Option<IdempotencyKey>) -> Result<NewSignal, ApiError> {
+        if !(1..=MAX_SIGNAL_NAME).contains(&self.name.chars().count()) {
+            return Err(ApiError::field("name", format!("`name` must have 1 to {MAX_SIGNAL_NAME} characters")));
+        }
+        let signal = NewSignal::named(&self.name, &self.payload);
+        let signal = signal.map_err(|error| ApiError::field("payload", format!("it is not JSON: {error}")))?;
+        if signal.payload.get().len() > MAX_SIGNAL_BYTES {
+            let message = format!("`payload` is larger than {MAX_SIGNAL_BYTES} bytes; send where the data is");
+            return Err(ApiError::field("payload", message));
+        }
+        Ok(key.into_iter().fold(signal, |signal, key| signal.key(key.of_signal())))
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) fn all(api: &Arc<Api>) -> Router {
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/runs/{id}/resume", post(resume::resume))
         .route("/v1/runs/{id}/decisions", post(resume::decide))
+        .route("/v1/runs/{id}/signals", post(resume::signal))
         .route("/v1/approvals", get(approvals::list))
         .route("/v1/approvals/{id}", post(approvals::answer))
         .route("/v1/usage", get(usage::show))

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use brigade_core::{Money, RunId};
-use brigade_durable::{RunState, Waiting};
+use brigade_durable::{RunState, WaitReason, Waiting};
 use brigade_store::RunStatus;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -78,7 +78,7 @@ pub(crate) struct RunList<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Waiting")]
 struct WaitingView<'a> {
-    #[schemars(extend("enum" = ["needs_decision", "approval", "client_tool", "timer"]))]
+    #[schemars(extend("enum" = WaitReason::ALL.map(WaitReason::name)))]
     reason: &'static str,
     /// The paths of the steps that wait.
     steps: &'a [String],

@@ -1,5 +1,6 @@
 //! Runs: starting, following, recording and billing them.
 
+pub(crate) mod approval_webhook;
 pub(crate) mod event_log;
 pub(crate) mod idempotency;
 pub(crate) mod lookup;

@@ -52,7 +52,7 @@ enum Needs {
 }
 
 /// Every route of the document. A new one needs a line here, and its attacks in [`attacks`].
-const ROUTES: [(&str, &str, Needs); 23] = [
+const ROUTES: [(&str, &str, Needs); 24] = [
     ("post", "/v1/chat/completions", Needs::Run),
     ("post", "/v1/responses", Needs::Run),
     ("get", "/v1/responses/{id}", Needs::Read),
@@ -68,6 +68,7 @@ const ROUTES: [(&str, &str, Needs); 23] = [
     ("post", "/v1/runs/{id}/cancel", Needs::Run),
     ("post", "/v1/runs/{id}/resume", Needs::Run),
     ("post", "/v1/runs/{id}/decisions", Needs::Run),
+    ("post", "/v1/runs/{id}/signals", Needs::Run),
     ("get", "/v1/approvals", Needs::ReadOrApprove),
     ("post", "/v1/approvals/{id}", Needs::Approve),
     ("get", "/v1/usage", Needs::Read),
@@ -161,6 +162,7 @@ fn attacks(server: &Server, method: &str, path: &str, secrets: &Secrets) -> Vec<
                 let path = path.replace("{id}", id);
                 let decision = json!({ "step": "1/tool:1", "decision": "repeat" });
                 let body = if path.ends_with("/decisions") { decision } else { json!({}) };
+                let body = if path.ends_with("/signals") { json!({ "name": "paid" }) } else { body };
                 let body = if path.contains("/approvals/") { json!({ "decision": "approve" }) } else { body };
                 match method {
                     "get" => server.get(&path),

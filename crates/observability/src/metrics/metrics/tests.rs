@@ -40,6 +40,7 @@ pub(crate) fn exercised(config: &MetricsConfig) -> MetricsHandle {
     let handle = Metrics::local(config).unwrap();
     handle.watch_storage(|| Storage::working().failing(true).lost_writes(2).forgotten_keys(3));
     handle.watch_waiting_runs(|| 4);
+    handle.watch_webhook(|| 5);
     let observer = handle.observer();
     let desk = Run::new().child("desk", Budget::unlimited()).unwrap();
     let critic = desk.child("critic", Budget::unlimited()).unwrap();

@@ -7,7 +7,7 @@ use axum::{
     body::{Body, to_bytes},
     http::Request,
 };
-use brigade_config::{KeyHash, KeyScope};
+use brigade_config::{ApprovalsConfig, KeyHash, KeyScope, SecretSource, Secrets};
 use brigade_core::{
     Agent, Run, ToolOutput,
     testing::{ScriptedModel, Turn},
@@ -18,7 +18,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 
-use crate::{Api, ApiBuilder, ApiKey, ServedAgent};
+use crate::{Api, ApiBuilder, ApiKey, ServedAgent, runs::approval_webhook::ApprovalWebhook};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -388,4 +388,75 @@ async fn requests_that_name_no_step_or_a_negative_cost_are_refused() {
     assert!(error["error"]["message"].as_str().unwrap().contains("no step `7`"), "{error}");
     let (status, error) = get(&api, "ada", "/v1/runs?min_cost_usd=-1").await;
     assert_eq!((status, &error["error"]["param"]), (400, &json!("min_cost_usd")), "{error}");
+}
+
+/// Accepts messages for ever, and keeps their bodies.
+async fn receive(listener: tokio::net::TcpListener, bodies: Arc<Mutex<Vec<Value>>>) {
+    while let Ok((connection, _)) = listener.accept().await {
+        let service = hyper::service::service_fn(async |request: Request<hyper::body::Incoming>| {
+            let signature = request.headers()["webhook-signature"].to_str().unwrap().to_owned();
+            assert!(signature.starts_with("v1,"), "{signature}");
+            let body = to_bytes(Body::new(request.into_body()), 1 << 20).await.unwrap();
+            bodies.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+            Ok::<_, std::convert::Infallible>(axum::http::Response::new(Body::empty()))
+        });
+        let connection = hyper_util::rt::TokioIo::new(connection);
+        let _ =
+            hyper::server::conn::http1::Builder::new().keep_alive(false).serve_connection(connection, service).await;
+    }
+}
+
+#[tokio::test]
+async fn the_webhook_gets_one_message_for_the_calls_of_a_run_and_no_arguments() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    let mut config = ApprovalsConfig::default();
+    config.webhook = Some(url);
+    config.webhook_secret = Some(SecretSource::File("secret".into()));
+    let unread = ApprovalWebhook::of(&config, &Secrets::unread(folder.path()));
+    let Err(denied) = unread else { panic!("the address is private") };
+    assert!(brigade_core::ErrorChain(&denied).to_string().contains("are denied"));
+    config.webhook_allow_private = true;
+    assert!(ApprovalWebhook::of(&config, &Secrets::unread(folder.path())).unwrap().is_none());
+    let (webhook, sender) = ApprovalWebhook::of(&config, &Secrets::of(folder.path())).unwrap().unwrap();
+
+    let desk = Desk::new([refund(250).and_call("2", "refund", r#"{"amount": 99}"#), Turn::text("Done.")]);
+    let builder = desk
+        .served()
+        .run_store(MemoryRunStore::new())
+        .key(ApiKey::new("ada", KeyHash::of("brg_ada")).scopes([KeyScope::Run, KeyScope::Read, KeyScope::Approve]));
+    let api = builder.approval_webhook(webhook.clone()).task(webhook.clone().send_all(sender)).build().await.unwrap();
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let message = async {
+        let (run, approval) = waiting(&api).await;
+        while bodies.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // An answer sends no message, and neither does the call that still waits.
+        post(&api, "ada", &approval, json!({ "decision": "deny" })).await;
+        let (_, list) = get(&api, "ada", "/v1/approvals").await;
+        (run, list)
+    };
+    let (run, list) = tokio::select! {
+        () = receive(listener, Arc::clone(&bodies)) => panic!("the receiver has ended"),
+        result = message => result,
+    };
+    let bodies = bodies.lock().unwrap();
+    let [body] = &bodies[..] else { panic!("one message: {bodies:?}") };
+    assert_eq!(
+        (&body["type"], &body["data"]["agent"], &body["data"]["key"]),
+        (&json!("approval.requested"), &json!("desk"), &json!("ada"))
+    );
+    assert!(run.ends_with(body["data"]["run"].as_str().unwrap()), "{body}");
+    let ids = |list: &Value| {
+        let mut ids: Vec<_> = list.as_array().unwrap().iter().map(|call| call["id"].to_string()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(ids(&body["data"]["approvals"]), ids(&list["data"]), "{body}");
+    assert_eq!(body["data"]["approvals"][0]["tool"], "refund");
+    assert!(!body.to_string().contains("250") && !body.to_string().contains("amount"), "{body}");
+    assert_eq!(webhook.failed(), 0);
 }

@@ -12,11 +12,11 @@ use axum::{
 };
 use brigade_config::KeyHash;
 use brigade_core::{
-    Agent, Effect, Run, ToolOutput,
+    Agent, Effect, Run, ToolError, ToolOutput,
     testing::{ScriptedModel, Turn},
     tool_fn,
 };
-use brigade_durable::{MemoryRunStore, RunStarter as _, RunState, RunStore as _};
+use brigade_durable::{MemoryRunStore, RunStarter as _, RunState, RunStore as _, wait_for_signal};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
@@ -56,7 +56,13 @@ impl World {
             };
             tool_fn(name, "Acts.", work).effect(effect)
         };
+        let collect = tool_fn("collect", "Waits until it is paid.", async |_: Map<String, Value>, run: Run| {
+            let paid = wait_for_signal(&run, "payment", "paid", None).await;
+            let paid = paid.map_err(|error| ToolError::new(error.to_string()))?;
+            Ok(ToolOutput::text(paid.map(|payload| payload.get().to_owned()).unwrap_or_default()))
+        });
         let agent = Agent::new("desk", model.clone())
+            .tool(collect.effect(Effect::Composite))
             .tool(tool("look_up", Effect::Repeatable, Duration::ZERO))
             .tool(tool("pay", Effect::Once, HOUR));
         let keys = ["ada", "bob"].map(|name| ApiKey::new(name, KeyHash::of(&format!("brg_{name}"))));
@@ -236,6 +242,71 @@ async fn a_payment_in_doubt_waits_for_the_decision_of_its_key() {
             assert_eq!(ended["result"]["text"], "Paid.");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_for_a_named_signal_gets_it_from_its_key_over_a_restart() {
+    let world = World::default();
+    let (first, _) = world.serve([Turn::call("1", "collect", json!({}))]).await;
+    let run = start(&first).await;
+    drop(first);
+    later().await;
+    let (second, model) = world.serve([Turn::text("Paid.")]).await;
+    later().await;
+    let waiting = show(&second, &run).await;
+    assert_eq!(waiting["waiting"]["reason"], "signal", "{waiting}");
+    assert_eq!(waiting["waiting"]["steps"], json!(["1/tool:1/payment"]), "{waiting}");
+    let path = format!("{run}/signals");
+    let signal = |key: &'static str, body: Value| send(&second, key, "POST", &path, body);
+    let paid = json!({ "name": "paid", "payload": { "amount": 250 } });
+    assert_eq!(signal("bob", paid.clone()).await.0, 404);
+    let (long, large) = ("x".repeat(257), "x".repeat(300_000));
+    for (body, field) in [
+        (json!({}), "name"),
+        (json!({ "name": "" }), "name"),
+        (json!({ "name": long }), "name"),
+        (json!({ "name": "paid", "payload": large }), "payload"),
+        (json!({ "name": "paid", "kind": "cancel" }), "kind"),
+    ] {
+        let (status, error) = signal("ada", body).await;
+        assert_eq!(status, 400, "{error}");
+        assert!(error["error"]["message"].as_str().unwrap().contains(field), "{error}");
+    }
+    assert_eq!(signal("ada", json!({ "name": "other" })).await.0, 202);
+    later().await;
+    assert_eq!(show(&second, &run).await["status"], "waiting", "it waits for another name");
+    let (status, accepted) = signal("ada", paid.clone()).await;
+    assert_eq!((status, &accepted["id"]), (202, &show(&second, &run).await["id"]), "{accepted}");
+    later().await;
+    assert_eq!(show(&second, &run).await["result"]["text"], "Paid.");
+    assert!(format!("{:?}", model.requests()).contains(r#"{\"amount\":250}"#), "{:?}", model.requests());
+    let (status, error) = signal("ada", paid).await;
+    assert_eq!((status, &error["error"]["code"]), (409, &json!("run_not_waiting")), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_with_an_idempotency_key_is_stored_once_and_a_run_keeps_a_limited_number() {
+    let world = World::default();
+    let (api, _) = world.serve([Turn::call("1", "collect", json!({}))]).await;
+    let run = start(&api).await;
+    later().await;
+    let path = format!("{run}/signals");
+    let with_key = async |payload: u32| {
+        let body = Body::from(json!({ "name": "other", "payload": payload }).to_string());
+        let request = Request::builder().method("POST").uri(&path).header("content-type", "application/json");
+        let request = request.header("authorization", "Bearer brg_ada").header("idempotency-key", "k").body(body);
+        TowerToHyperService::new(api.router()).call(request.unwrap()).await.unwrap().status().as_u16()
+    };
+    assert_eq!((with_key(1).await, with_key(1).await, with_key(2).await), (202, 202, 409));
+    let id = run.rsplit('/').next().unwrap().parse::<uuid::Uuid>().unwrap().into();
+    assert_eq!(world.store.signals(id).await.unwrap().len(), 1);
+    for _ in 1..1_000 {
+        send(&api, "ada", "POST", &path, json!({ "name": "other" })).await;
+    }
+    let (status, error) = send(&api, "ada", "POST", &path, json!({ "name": "other" })).await;
+    assert_eq!(status, 409, "{error}");
+    assert!(error["error"]["message"].as_str().unwrap().contains("too many signals"), "{error}");
+    assert_eq!(world.store.signals(id).await.unwrap().len(), 1_000);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::{body, error, id, path, response};
 use crate::api::{
     approvals::{AnswerBody, ApprovalList, ApprovalListParams},
-    resume::{DecisionBody, ResumeBody},
+    idempotent::IdempotencyKey,
+    resume::{DecisionBody, ResumeBody, SignalBody},
     run_view::RunView,
 };
 
@@ -59,6 +60,17 @@ pub(super) fn runs(schemas: &mut ApiSchemas) -> Map<String, Value> {
             "summary": "Decides whether a step that may have had its effect before a crash is done again.",
             "parameters": [run_id()],
             "requestBody": body(&schemas.request::<DecisionBody>()),
+            "responses": { "202": response("The run.", &run), "default": error() }
+        } }),
+        ),
+        path(
+            "/v1/runs/{id}/signals",
+            json!({ "post": {
+            "operationId": "signalRun",
+            "summary": "Sends a named signal to a durable run. A step that waits for this name receives the payload, and the run \
+                        goes on.",
+            "parameters": [run_id(), IdempotencyKey::parameter_of("Signals with the same key, name and payload are one signal.")],
+            "requestBody": body(&schemas.request::<SignalBody>()),
             "responses": { "202": response("The run.", &run), "default": error() }
         } }),
         ),
