@@ -44,4 +44,5 @@ pub use responses::output::{ItemStatus, OutputItem, OutputPart};
 pub use responses::writer::{NumberedResponseEvent, ResponseEvent, ResponseFrame, ResponseWriter};
 pub use shared::brigade_details::BrigadeDetails;
 pub use shared::client_tools::{ClientTools, FunctionCall};
+pub use shared::error_code::ErrorCode;
 pub use shared::field_error::FieldError;

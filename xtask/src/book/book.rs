@@ -85,7 +85,7 @@ fn generated(shell: &Shell, workspace: &Workspace) -> Result<Vec<Page>> {
             text: sources::metrics(&read("crates/observability/src/metrics/names.rs")?),
         },
         Page { path: "reference/events.md", text: sources::events(&read("crates/core/src/run/event.rs")?) },
-        Page { path: "reference/errors.md", text: sources::errors(&read("crates/server/src/api/error_code.rs")?) },
+        Page { path: "reference/errors.md", text: sources::errors(&read("crates/openai/src/shared/error_code.rs")?) },
     ])
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod brigade_details;
 pub(crate) mod client_tools;
+pub(crate) mod error_code;
 pub(crate) mod field_error;
 pub(crate) mod image;
 pub(crate) mod metadata;

@@ -11,9 +11,10 @@ use axum::{
 use brigade_config::{KeyHash, KeyScope, LOCAL_CALLER, key_name_problem};
 use brigade_core::{Budget, Ledger, Spending};
 use brigade_edge::{Connection, is_sent_to_loopback};
+use brigade_openai::ErrorCode;
 use uuid::Uuid;
 
-use super::{ApiError, api::Api, error_code::ErrorCode, request_rate::RequestLimiter};
+use super::{ApiError, api::Api, request_rate::RequestLimiter};
 use crate::{runs::store::Store, setup::error::SetupError};
 
 /// An API key of a client.

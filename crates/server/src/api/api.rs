@@ -361,13 +361,9 @@ impl ApiBuilder {
         };
         let mut observers = self.observers;
         observers.push(metrics.observer());
-        let in_store = || Some(Arc::new(self.store.as_ref()?.durable_runs()) as Arc<dyn RunStore>);
-        let setup = Arc::new(RwLock::new(Arc::new(Setup {
-            agents,
-            access,
-            cors_origins,
-            four_eyes: self.approvals.four_eyes,
-        })));
+        let run_store = self.run_store.or_else(|| Some(Arc::new(self.store.as_ref()?.durable_runs())));
+        let four_eyes = self.approvals.four_eyes;
+        let setup = Arc::new(RwLock::new(Arc::new(Setup { agents, access, cors_origins, four_eyes })));
         let api = Arc::new(Api {
             setup: Arc::clone(&setup),
             ledger,
@@ -378,10 +374,7 @@ impl ApiBuilder {
             observers,
             spans: self.spans,
             responses: Arc::new(Responses::new(self.store.as_ref().map(Store::responses))),
-            durable: self
-                .run_store
-                .or_else(in_store)
-                .map(|store| durable_runs::open(store, setup, self.approvals.webhook)),
+            durable: run_store.map(|store| durable_runs::open(store, setup, self.approvals.webhook)),
             store: self.store,
             sessions: self.sessions,
             max_body: self.max_body,

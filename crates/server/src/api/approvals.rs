@@ -9,6 +9,7 @@ use axum::{
 };
 use brigade_core::RunId;
 use brigade_durable::{Answered, Approval, ApprovalAnswer, ApprovalQuery, ApprovalStatus, ApprovalView, Durable};
+use brigade_openai::ErrorCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,7 +19,6 @@ use super::{
     ApiError,
     access::Caller,
     api::{Api, ApiBuilder},
-    error_code::ErrorCode,
     json_body::JsonBody,
     path::PathId,
     runs::MAX_PAGE_BYTES,

@@ -13,13 +13,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brigade_core::RunId;
-use brigade_openai::{ChatBody, ChatConversation, ClientTools};
+use brigade_openai::{ChatBody, ChatConversation, ClientTools, ErrorCode};
 
 use super::{
     ApiError,
     api::Api,
     chat_stream, durable_runs,
-    error_code::ErrorCode,
     idempotent::IdempotencyKey,
     ignored_tools,
     json_body::JsonText,

@@ -11,7 +11,7 @@ use brigade_durable::{
     ClaimedRun, Durable, InDoubt, RunQuery, RunStarter, RunState, RunStore, RunStoreError, StoredRun, Submission,
     WaitReason, WorkerSettings,
 };
-use brigade_openai::{ChatBody, ResponseBody};
+use brigade_openai::{ChatBody, ErrorCode, ResponseBody};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,9 +21,7 @@ use super::{
     ApiError,
     access::Caller,
     api::Api,
-    chat,
-    error_code::ErrorCode,
-    json_body,
+    chat, json_body,
     request_ids::RequestIds,
     response_request::AskedResponse,
     runs::RunBody,

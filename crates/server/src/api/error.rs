@@ -11,12 +11,12 @@ use axum::{
 use brigade_core::{ModelError, RetryAdvice, RunError, RunFailure};
 use brigade_durable::{DurableError, RunStoreError};
 use brigade_edge::{AdmissionError, RequestError, reword};
-use brigade_openai::FieldError;
+use brigade_openai::{ErrorCode, FieldError};
 use brigade_store::{RunInfo, RunStatus, StoreError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::error_code::{self, ErrorCode};
+use super::error_code;
 use crate::runs::{idempotency::IdempotencyConflict, lookup::LookupError};
 
 /// The error that a client gets.

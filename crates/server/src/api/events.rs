@@ -11,13 +11,11 @@ use axum::{
     },
 };
 use brigade_core::RunId;
+use brigade_openai::ErrorCode;
 use brigade_store::NumberedEvent;
 use futures::stream;
 
-use super::{
-    ApiError, api::Api, chat_stream::sse_response, error_code::ErrorCode, path::PathId, run_view::RunView, runs,
-    scoped::Reader,
-};
+use super::{ApiError, api::Api, chat_stream::sse_response, path::PathId, run_view::RunView, runs, scoped::Reader};
 use crate::runs::{
     event_log::{EventLog, EventPosition, GapEvent, LogGap, LogPage, LoggedEvent},
     lookup::FoundRun,

@@ -10,10 +10,11 @@ use axum::{
     },
 };
 use brigade_edge::{Object, read_body, reword};
+use brigade_openai::ErrorCode;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::{ApiError, api::Api, error_code::ErrorCode};
+use super::{ApiError, api::Api};
 
 /// A request body of JSON that deserializes to `T`.
 #[derive(Debug)]

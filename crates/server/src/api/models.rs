@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use brigade_openai::ErrorCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ApiError, api::Api, error_code::ErrorCode, path::PathId, served_setup::Setup};
+use super::{ApiError, api::Api, path::PathId, served_setup::Setup};
 use crate::agents::served::ServedAgent;
 
 /// An agent as a model of `OpenAI`'s API.

@@ -9,9 +9,9 @@ use std::borrow::Cow;
 use axum::http::StatusCode;
 use brigade_core::{Outcome, StopReason, Transcript};
 use brigade_durable::Waiting;
-use brigade_openai::{ChatCompletion, ChatHead};
+use brigade_openai::{ChatCompletion, ChatHead, ErrorCode};
 
-use super::{ApiError, error_code::ErrorCode};
+use super::ApiError;
 use crate::runs::run_handle::{RunEnd, RunHandle, SuspendedRun};
 
 /// The answer of a run whose request may have had a schema.

@@ -10,8 +10,9 @@ use axum::{
 };
 use brigade_core::{RunId, TraceId};
 use brigade_observability::Traceparent;
+use brigade_openai::ErrorCode;
 
-use super::{api::Api, error_code::ErrorCode};
+use super::api::Api;
 
 /// The ids of a request.
 #[derive(Debug, Clone, Copy)]

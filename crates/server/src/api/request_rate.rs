@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
+use brigade_openai::ErrorCode;
 use brigade_resilience::Bucket;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{ApiError, error_code::ErrorCode};
+use super::ApiError;
 
 /// Limits the request rate of a key. Clones share one limit.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use axum::http::StatusCode;
 use brigade_core::{Message, RawJson, Role, RunId, Task, Transcript};
-use brigade_openai::{ClientTools, ResponseBody, ResponseInput, ResponseObject};
+use brigade_openai::{ClientTools, ErrorCode, ResponseBody, ResponseInput, ResponseObject};
 use brigade_store::StoredResponse;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -13,9 +13,7 @@ use super::{
     ApiError,
     access::Caller,
     api::Api,
-    durable_runs,
-    error_code::ErrorCode,
-    models,
+    durable_runs, models,
     request_ids::RequestIds,
     responses,
     start::{Durability, RunRequest},

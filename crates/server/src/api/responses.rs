@@ -11,7 +11,7 @@ use axum::{
 };
 use brigade_core::{Outcome, RawJson, StopReason};
 use brigade_durable::RunState;
-use brigade_openai::{BrigadeDetails, InputItemList, InputItemParams, ResponseBody, ResponseObject};
+use brigade_openai::{BrigadeDetails, ErrorCode, InputItemList, InputItemParams, ResponseBody, ResponseObject};
 use brigade_store::StoredResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,7 +20,6 @@ use super::{
     ApiError,
     access::Caller,
     api::Api,
-    error_code::ErrorCode,
     ignored_tools,
     json_body::JsonText,
     openai,

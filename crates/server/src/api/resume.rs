@@ -10,13 +10,14 @@ use axum::{
 };
 use brigade_core::RunId;
 use brigade_durable::{Durable, NewSignal, Signalled};
+use brigade_openai::ErrorCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    ApiError, access::Caller, api::Api, error_code::ErrorCode, idempotent::IdempotencyKey, json_body::JsonBody,
-    path::PathId, run_view::RunView, runs::find, scoped::Runner,
+    ApiError, access::Caller, api::Api, idempotent::IdempotencyKey, json_body::JsonBody, path::PathId,
+    run_view::RunView, runs::find, scoped::Runner,
 };
 use crate::runs::lookup::FoundRun;
 

@@ -3,12 +3,13 @@
 use axum::http::StatusCode;
 use brigade_core::{Money, RunId};
 use brigade_durable::{RunState, WaitReason, Waiting};
+use brigade_openai::ErrorCode;
 use brigade_store::RunStatus;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ApiError, error::ErrorDetails, error_code::ErrorCode};
+use super::{ApiError, error::ErrorDetails};
 use crate::runs::{
     lookup::{DurableRun, FoundRun, RecordedRun},
     report::RunResult,

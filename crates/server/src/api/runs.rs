@@ -11,6 +11,7 @@ use axum::{
 use brigade_core::{Money, Observer, RunId, StopReason, Task};
 use brigade_durable::RunState;
 use brigade_edge::{Object, whole, without_extra_slashes};
+use brigade_openai::ErrorCode;
 use brigade_store::RunStatus;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -23,7 +24,6 @@ use super::{
     access::Caller,
     api::Api,
     durable_runs,
-    error_code::ErrorCode,
     idempotent::IdempotencyKey,
     json_body::JsonBody,
     models,

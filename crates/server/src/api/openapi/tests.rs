@@ -7,13 +7,14 @@ use brigade_core::{
     Agent, Event, ModelError, ModelErrorKind, ModelExt as _, Observer as _, Run, TimeoutPhase,
     testing::{ScriptedModel, Turn, all_events},
 };
+use brigade_openai::ErrorCode;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
 use super::*;
 use crate::{
     ServedAgent, Store,
-    api::{ApiError, api::ApiBuilder, error_code::ErrorCode},
+    api::{ApiError, api::ApiBuilder},
     runs::event_log::{EventLog, EventPosition},
 };
 
