@@ -41,13 +41,22 @@ pub(crate) struct State {
     session: Option<Arc<Session>>,
     /// Stops the server when it is not used.
     idle: Option<AbortOnDropHandle<()>>,
-    /// How the tools of the session differ from the pinned ones.
-    drift: Option<Drift>,
+    /// The last comparison of the session's tools with the pinned ones. Calls are made only while it is current.
+    compared: Option<Comparison>,
     /// How often the server failed since its last good call.
     failures: u32,
     last_failure: Option<Failure>,
     /// Whether the server ignored `server/discover`.
     is_old: bool,
+}
+
+/// A comparison of a session's tools with the pinned ones.
+#[derive(Debug)]
+struct Comparison {
+    pinned: Arc<[ToolDefinition]>,
+    /// The changes that the server had reported before it listed its tools.
+    changes: u64,
+    drift: Option<Drift>,
 }
 
 #[derive(Debug, Clone)]
@@ -100,8 +109,11 @@ impl Server {
     /// The tools that the server offers now. They are not compared with the pinned ones.
     pub(crate) async fn list(self: &Arc<Self>) -> Result<Vec<ToolDefinition>, McpError> {
         let mut state = self.state.lock().await;
-        let session = self.open(&mut state).await?;
-        self.list_with(&session).await
+        let deadline = Instant::now() + self.limits.start;
+        let session = self.open(&mut state, deadline).await?;
+        // The caller may see other tools than the ones that were compared.
+        state.compared = None;
+        self.list_with(&session, deadline).await
     }
 
     /// Closes the connection.
@@ -115,31 +127,31 @@ impl Server {
     /// The connection, whose tools are the pinned ones.
     async fn session(self: &Arc<Self>) -> Result<Arc<Session>, McpError> {
         let mut state = self.state.lock().await;
-        let known = state.session.as_ref().is_some_and(|session| session.is_open() && !session.is_stale());
-        let session = self.open(&mut state).await?;
-        if !known {
-            let found = match self.list_with(&session).await {
-                Ok(found) => found,
-                Err(error) => {
-                    state.fail(&error);
-                    return Err(error);
-                }
-            };
-            let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let pinned = pinned.ok_or_else(|| McpError::NotPinned { server: self.name.clone() })?;
-            state.drift = Drift::between(&pinned, &found);
-            if let Some(drift) = &state.drift {
+        let deadline = Instant::now() + self.limits.start;
+        let session = self.open(&mut state, deadline).await?;
+        let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let pinned = pinned.ok_or_else(|| McpError::NotPinned { server: self.name.clone() })?;
+        // Before the request: a change that is reported during it counts.
+        let changes = session.changes();
+        let is_current = |last: &Comparison| last.changes == changes && Arc::ptr_eq(&last.pinned, &pinned);
+        if !state.compared.as_ref().is_some_and(is_current) {
+            // This call may be dropped at each await. The next call then finds no comparison.
+            state.compared = None;
+            let found = self.list_with(&session, deadline).await.inspect_err(|error| state.fail(error))?;
+            let drift = Drift::between(&pinned, &found);
+            if let Some(drift) = &drift {
                 tracing::error!(mcp = %self.name, "the server's tools are not the pinned ones any more:\n{drift}");
             }
+            state.compared = Some(Comparison { pinned, changes, drift });
         }
-        match &state.drift {
-            Some(drift) => Err(McpError::Drift { server: self.name.clone(), drift: drift.clone() }),
+        match state.compared.as_ref().and_then(|last| last.drift.clone()) {
+            Some(drift) => Err(McpError::Drift { server: self.name.clone(), drift }),
             None => Ok(session),
         }
     }
 
     /// The connection, opened if there is none.
-    async fn open(self: &Arc<Self>, state: &mut State) -> Result<Arc<Session>, McpError> {
+    async fn open(self: &Arc<Self>, state: &mut State, deadline: Instant) -> Result<Arc<Session>, McpError> {
         if let Some(session) = state.session.clone() {
             if session.is_open() {
                 return Ok(session);
@@ -149,7 +161,7 @@ impl Server {
         if let Some(error) = state.refusal(&self.name, self.restart) {
             return Err(error);
         }
-        let opened = tokio::time::timeout(self.limits.start, self.connect(state.is_old)).await;
+        let opened = tokio::time::timeout_at(deadline, self.connect(state.is_old)).await;
         let opened = opened.unwrap_or_else(|_| {
             // A server may ignore a request that it does not know.
             state.is_old = true;
@@ -160,7 +172,7 @@ impl Server {
             state.fail(error);
         })?;
         tracing::debug!(mcp = %self.name, protocol = %session.protocol(), "the server is ready");
-        state.session = Some(Arc::clone(&session));
+        (state.session, state.compared) = (Some(Arc::clone(&session)), None);
         let watch = watch_idle(Arc::downgrade(self), Arc::downgrade(&session), self.limits.idle);
         state.idle = Some(AbortOnDropHandle::new(tokio::runtime::Handle::current().spawn(watch)));
         Ok(session)
@@ -188,10 +200,10 @@ impl Server {
         McpError::Start { server: self.name.clone(), why }
     }
 
-    async fn list_with(&self, session: &Session) -> Result<Vec<ToolDefinition>, McpError> {
+    async fn list_with(&self, session: &Session, deadline: Instant) -> Result<Vec<ToolDefinition>, McpError> {
         let (server, limit) = (self.name.clone(), self.limits.start);
         let listing = session.list(&self.names, self.limits.tools);
-        match tokio::time::timeout(limit, listing).await {
+        match tokio::time::timeout_at(deadline, listing).await {
             Ok(Ok(tools)) => Ok(tools),
             Ok(Err(ListError::TooMany)) => Err(McpError::TooManyTools { server, limit: self.limits.tools }),
             Ok(Err(ListError::Failed(why))) => Err(McpError::Start { server, why }),
@@ -230,7 +242,7 @@ impl State {
     fn fail(&mut self, error: &McpError) {
         self.session = None;
         self.idle = None;
-        self.drift = None;
+        self.compared = None;
         self.failures = self.failures.saturating_add(1);
         self.last_failure = Some(Failure { at: Instant::now(), why: error.to_string() });
     }

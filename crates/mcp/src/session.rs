@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -37,8 +37,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Session {
     service: RunningService<RoleClient, Client>,
-    /// Whether the server may have other tools now.
-    is_stale: Arc<AtomicBool>,
+    /// How often the server may have changed its tools.
+    changes: Arc<AtomicU64>,
     calls: AtomicUsize,
     last_call: LastCall,
     /// The process of the server, its log, and notifications. Dropped last.
@@ -77,7 +77,7 @@ pub(crate) enum ListError {
 /// The part of a connection that receives what a server sends by itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    is_stale: Arc<AtomicBool>,
+    changes: Arc<AtomicU64>,
 }
 
 /// How long a server may take to read that it is to stop.
@@ -115,7 +115,7 @@ impl Owned {
 
 impl Client {
     pub(crate) fn new() -> Self {
-        Self { is_stale: Arc::default() }
+        Self { changes: Arc::default() }
     }
 }
 
@@ -127,7 +127,7 @@ impl ClientHandler for Client {
     }
 
     async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        self.is_stale.store(true, Ordering::Release);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -144,13 +144,13 @@ pub(crate) fn lifecycle(is_old: bool) -> ClientLifecycleMode {
 
 impl Session {
     pub(crate) fn new(service: RunningService<RoleClient, Client>, mut owned: Owned) -> Self {
-        let is_stale = Arc::clone(&service.service().is_stale);
+        let changes = Arc::clone(&service.service().changes);
         let is_modern = service.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
         if is_modern {
-            owned.tasks.spawn(listen(service.peer().clone(), Arc::clone(&is_stale)));
+            owned.tasks.spawn(listen(service.peer().clone(), Arc::clone(&changes)));
         }
         let (calls, last_call) = (AtomicUsize::new(0), LastCall::now());
-        Self { service, is_stale, calls, last_call, owned }
+        Self { service, changes, calls, last_call, owned }
     }
 
     /// The version of the protocol that both sides use.
@@ -162,9 +162,9 @@ impl Session {
         !self.service.peer().is_transport_closed()
     }
 
-    /// Whether the tools must be listed again before the next call.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.is_stale.load(Ordering::Acquire)
+    /// How often the server may have changed its tools. They must be compared again when this has grown.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// The time since the last call; absent while there is one.
@@ -179,8 +179,6 @@ impl Session {
 
     /// The tools whose names match, sorted by name.
     pub(crate) async fn list(&self, names: &NamePatterns, limit: usize) -> Result<Vec<ToolDefinition>, ListError> {
-        // Before the request: a notification that arrives during it counts.
-        self.is_stale.store(false, Ordering::Release);
         let (mut tools, mut cursor, mut count) = (Vec::new(), None, 0);
         for _ in 0..=limit {
             let params = PaginatedRequestParams::default().with_cursor(cursor);
@@ -234,7 +232,7 @@ impl Session {
             ServiceError::McpError(error) => CallError::Refused(one_line(&error.message, REASON_BYTES)),
             ServiceError::Timeout { timeout } => {
                 // A server that does not answer must show that it still does, before the next call.
-                self.is_stale.store(true, Ordering::Release);
+                self.changes.fetch_add(1, Ordering::AcqRel);
                 let name = if timeout == limits.call { "call limit without progress" } else { "longest call" };
                 CallError::Timeout(name, timeout)
             }
@@ -265,12 +263,12 @@ async fn respond(handle: RequestHandle<RoleClient>, longest: Duration) -> Result
 }
 
 /// Receives the changes of a server that reports them to subscribers only.
-async fn listen(peer: Peer<RoleClient>, is_stale: Arc<AtomicBool>) {
+async fn listen(peer: Peer<RoleClient>, changes: Arc<AtomicU64>) {
     let filter = SubscriptionFilter::builder().tools_list_changed().build();
     let Ok(mut subscription) = peer.listen(filter).await else { return };
     while let Ok(Some(notification)) = subscription.next().await {
         if matches!(notification, ServerNotification::ToolListChangedNotification(_)) {
-            is_stale.store(true, Ordering::Release);
+            changes.fetch_add(1, Ordering::AcqRel);
         }
     }
 }
