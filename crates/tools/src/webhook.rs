@@ -149,11 +149,7 @@ impl WebhookSender {
             let (target, failed) = (Arc::clone(&self.target), Arc::clone(&self.failed));
             sending.spawn(async move {
                 if let Err(error) = target.deliver(&message).await {
-                    tracing::warn!(
-                        message = message.id,
-                        "a message to the webhook was not delivered: {}",
-                        error.reason
-                    );
+                    tracing::warn!(id = message.id, "a message to the webhook was not delivered: {}", error.reason);
                     failed.fetch_add(1, Ordering::Relaxed);
                 }
             });

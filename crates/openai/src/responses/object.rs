@@ -196,9 +196,10 @@ impl ResponseObject {
         self.background
     }
 
-    /// Whether the agent has ended its work.
+    /// Whether the agent has ended its work. One that waits, for example for an approval, goes on later.
     pub fn has_ended(&self) -> bool {
-        self.status != ResponseStatus::InProgress
+        let waits = self.brigade.as_ref().is_some_and(BrigadeDetails::waits);
+        self.status != ResponseStatus::InProgress && !waits
     }
 
     /// The response with messages that the agent has shown so far.

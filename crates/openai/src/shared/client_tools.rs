@@ -49,16 +49,32 @@ pub(crate) fn read(
     nested: Option<&str>,
 ) -> Result<ClientTools, FieldError> {
     let mut read = ClientTools::default();
-    for (index, tool) in tools.unwrap_or_default().iter().enumerate() {
+    let tools = tools.unwrap_or_default();
+    if tools.len() > MAX_TOOLS {
+        let message = format!("there are {} tools; send at most {MAX_TOOLS}", tools.len());
+        return Err(FieldError::invalid("tools", message));
+    }
+    let mut params = Vec::new();
+    for (index, tool) in tools.iter().enumerate() {
         let param = format!("tools[{index}]");
         let fields = tool.as_object().ok_or_else(|| FieldError::invalid(&param, "a tool must be an object"))?;
         match fields.get("type").and_then(Value::as_str) {
-            Some("function") => read.specs.push(function(fields, nested, &param)?),
+            Some("function") => {
+                read.specs.push(function(fields, nested, &param)?);
+                params.push(param);
+            }
+            Some(other) if read.ignored.iter().any(|known| known == other) => {}
             Some(other) => read.ignored.push(other.to_owned()),
             None => return Err(FieldError::invalid(&param, "a tool needs the field `type`; write \"function\"")),
         }
     }
     check_size(&read.specs)?;
+    // Last, because it takes much longer than anything else here.
+    for (spec, param) in read.specs.iter().zip(&params) {
+        let nested = nested.map(|nested| format!(".{nested}")).unwrap_or_default();
+        let invalid = |error: String| FieldError::invalid(format!("{param}{nested}.parameters"), error);
+        Schema::compile(&spec.input_schema).map_err(|error| invalid(error.to_string()))?;
+    }
     read.choice = tool_choice(choice, nested, &read)?;
     Ok(read)
 }
@@ -66,11 +82,8 @@ pub(crate) fn read(
 fn check_size(specs: &[ToolSpec]) -> Result<(), FieldError> {
     let size = |spec: &ToolSpec| spec.name.len() + spec.description.len() + spec.input_schema.get().len();
     let bytes: usize = specs.iter().map(size).sum();
-    if specs.len() > MAX_TOOLS || bytes > MAX_BYTES {
-        let message = format!(
-            "there are {} tools with {bytes} bytes; send at most {MAX_TOOLS} with {MAX_BYTES} bytes",
-            specs.len()
-        );
+    if bytes > MAX_BYTES {
+        let message = format!("the tools have {bytes} bytes; send at most {MAX_BYTES}");
         return Err(FieldError::invalid("tools", message));
     }
     let is_repeated = |(index, spec): (usize, &ToolSpec)| specs.iter().take(index).any(|other| other.name == spec.name);
@@ -106,7 +119,6 @@ fn function(fields: &Map<String, Value>, nested: Option<&str>, param: &str) -> R
     };
     let invalid = |error: String| FieldError::invalid(format!("{param}.parameters"), error);
     let schema = RawJson::of(&schema).map_err(|error| invalid(error.to_string()))?;
-    Schema::compile(&schema).map_err(|error| invalid(error.to_string()))?;
     let strict = fields.get("strict").and_then(Value::as_bool) == Some(true);
     // The call has no effect here: the client runs the tool, or does not.
     Ok(ToolSpec::new(name, description, schema).strict(strict).effect(Effect::Repeatable))

@@ -44,8 +44,9 @@ pub(crate) async fn complete(
     let agent = models::find(&api.setup(), &body.model)?;
     let tools = if agent.accepts_client_tools { body.client_tools()? } else { ClientTools::default() };
     let mut request = request(body, &api)?;
-    let ignored = request.add_client_tools(tools);
+    let ignored = request.add_client_tools(tools)?;
     if request.agent.asks_for_approvals && api.durable.is_some() {
+        request.refuse_client_tools()?;
         let submission = durable_runs::chat_submission(&request, &text, &caller, ids)?;
         request.durability = Durability::Submit(Box::new(submission));
         request.hold = api.wait_in_request;
@@ -84,8 +85,8 @@ pub(crate) async fn complete(
 /// The answer has the form of a chat completion only while the run is in memory.
 fn earlier(run: RunId) -> ApiError {
     let message = format!(
-        "this idempotency key started the run {run}, whose answer is not in memory any more; read it at `/v1/runs/{run}`, \
-         or use a new key to start another"
+        "this idempotency key started the run {run}, whose answer is not in memory; read it at `/v1/runs/{run}`, \
+         and use a new key only to start another run"
     );
     ApiError::new(StatusCode::CONFLICT, ErrorCode::RunNotKept, message)
 }

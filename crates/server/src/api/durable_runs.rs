@@ -23,7 +23,7 @@ use super::{
     api::Api,
     chat, json_body,
     request_ids::RequestIds,
-    response_request::AskedResponse,
+    response_request::ResponseRequest,
     runs::RunBody,
     served_setup::Setup,
     start::{Durability, RunRequest},
@@ -142,7 +142,7 @@ impl StoredRequest {
         }
         if let Some(response) = &self.response {
             let body = serde_json::from_str::<ResponseBody>(response.get()).ok()?;
-            return Some(AskedResponse::read(api, caller, body, run).await.map(|asked| asked.request));
+            return Some(ResponseRequest::read(api, caller, body, run).await.map(|asked| asked.request));
         }
         Some(serde_json::from_str::<RunBody>(self.body.as_ref()?.get()).ok()?.request(api, caller))
     }
@@ -170,9 +170,9 @@ pub(super) async fn last_event(api: &Api, claimed: Option<&ClaimedRun>) -> u64 {
 
 /// Logs the runs that an earlier process left, and spawns the task that carries them on.
 pub(super) async fn spawn_worker(api: &Arc<Api>, durable: &Durable) -> Result<AbortOnDropHandle<()>, SetupError> {
-    let left = Left::read(durable.store().as_ref()).await.context("cannot read the stored runs")?;
+    let left = UnfinishedRuns::read(durable.store().as_ref()).await.context("cannot read the stored runs")?;
     if left.total > 0 {
-        let Left { runs, wait, need_decision, .. } = left;
+        let UnfinishedRuns { runs, wait, need_decision, .. } = left;
         tracing::info!("recovered runs: {runs}, waiting: {wait}, in need of a decision: {need_decision}");
     }
     let starter = StoredRequests { api: Arc::downgrade(api), queues: Mutex::new(left.queues) };
@@ -190,7 +190,7 @@ pub(super) async fn join(worker: Option<AbortOnDropHandle<()>>) {
 }
 
 /// The runs that an earlier process left.
-struct Left {
+struct UnfinishedRuns {
     total: usize,
     runs: usize,
     wait: usize,
@@ -198,7 +198,7 @@ struct Left {
     queues: BTreeSet<Arc<str>>,
 }
 
-impl Left {
+impl UnfinishedRuns {
     async fn read(store: &dyn RunStore) -> Result<Self, RunStoreError> {
         let list = async |status| store.list(&RunQuery::default().status(status)).await;
         let (mut runs, waiting) = (list(RunState::Ready).await?, list(RunState::Waiting).await?);
@@ -245,6 +245,8 @@ impl RunStarter for StoredRequests {
         };
         let request = match stored.request(&api, caller, run).await {
             Some(Ok(request)) => request,
+            // The store may answer again later.
+            Some(Err(error)) if error.status.is_server_error() => return claimed.release().await,
             Some(Err(error)) => return claimed.fail(error.message).await,
             None => return claimed.fail(unreadable).await,
         };

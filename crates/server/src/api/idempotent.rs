@@ -33,6 +33,12 @@ impl IdempotencyKey {
         Ok(Some(Self(key.ok_or_else(|| ApiError::field(HEADER, message))?.to_owned())))
     }
 
+    /// A client that believes in its key would pay twice.
+    pub(super) fn unsupported() -> ApiError {
+        let message = "responses take no idempotency key; leave it out, or use `/v1/runs` or `/v1/chat/completions`";
+        ApiError::unsupported(HEADER, message)
+    }
+
     /// Starts a run, or finds the one that an earlier request with this key and body has started.
     pub(super) async fn start_once(
         self,

@@ -22,7 +22,7 @@ use crate::runs::{responses::ResponseMemory, run_handle::RunHandle};
 
 /// A response that a client asks for.
 #[derive(Debug)]
-pub(super) struct AskedResponse {
+pub(super) struct ResponseRequest {
     pub(super) request: RunRequest,
     /// The response before its run has done anything.
     pub(super) response: ResponseObject,
@@ -33,12 +33,13 @@ pub(super) struct AskedResponse {
     pub(super) ignored_tools: Vec<String>,
 }
 
-impl AskedResponse {
+impl ResponseRequest {
     /// Reads a request whose run has this id.
     pub(super) async fn read(api: &Api, caller: &Caller, body: ResponseBody, run: RunId) -> Result<Self, ApiError> {
         let agent = models::find(&api.setup(), &body.model)?;
-        body.refuse_unsupported(agent.accepts_client_tools)?;
-        let tools = if agent.accepts_client_tools { body.client_tools()? } else { ClientTools::default() };
+        let accepts = agent.accepts_client_tools;
+        body.refuse_unsupported(accepts)?;
+        let tools = if accepts { body.client_tools()? } else { ClientTools::default() };
         let settings = body.settings(agent.agent.model_settings())?;
         let previous = match &body.previous_response_id {
             Some(id) => Some(previous_run(api, caller, id).await?),
@@ -48,16 +49,21 @@ impl AskedResponse {
         let response = ResponseObject::new(&body, &settings, run, Timestamp::now().as_second());
         let is_kept = body.is_stored();
         let ResponseInput { instructions, messages: mut prior, .. } = body.input(&|id| items.get(id).cloned())?;
+        if !accepts && prior.iter().any(|message| message.role() == Role::Tool) {
+            let message = "the agent's own calls are not part of the conversation, and it takes no tools of clients; leave their \
+                           outputs out";
+            return Err(ApiError::unsupported("input", message));
+        }
         let question = prior.pop_if(|last: &mut Message| last.role() == Role::User);
         let task = question.map_or_else(|| Task::resume(Transcript::new()), Task::from);
         let name = response.id.clone();
         let mut request = RunRequest {
             instructions: instructions.join("\n\n"),
             settings,
-            // The name says nothing: the memory has one conversation.
+            // The session's name is unused: the memory has one conversation.
             ..RunRequest::new(agent, task.session(name))
         };
-        let ignored_tools = request.add_client_tools(tools);
+        let ignored_tools = request.add_client_tools(tools)?;
         let memory = ResponseMemory {
             responses: Arc::clone(&api.responses),
             run,
@@ -81,6 +87,7 @@ impl AskedResponse {
     ) -> Result<Arc<RunHandle>, ApiError> {
         let waits = self.request.agent.asks_for_approvals;
         if api.durable.is_some() && (waits || self.response.background()) {
+            self.request.refuse_client_tools()?;
             let submission = durable_runs::response_submission(&self.request, text, caller, ids)?;
             self.request.durability = Durability::Submit(Box::new(submission));
             self.request.hold = api.wait_in_request;
@@ -93,8 +100,11 @@ impl AskedResponse {
             api.responses.insert(kept).await?;
         }
         let started = self.request.start(api, caller, ids).await;
-        if started.is_err() && self.is_kept {
-            api.responses.delete(ids.run, None).await?;
+        if started.is_err()
+            && self.is_kept
+            && let Err(error) = api.responses.delete(ids.run, None).await
+        {
+            tracing::warn!(run = %ids.run, "a response that did not start is still stored: {error}");
         }
         started
     }

@@ -146,9 +146,10 @@ impl ResponseStream {
         let ended = responses::at_end(&self.api, &self.response, &self.run, end, &shown);
         let ended =
             ended.unwrap_or_else(|error| self.response.clone().failed(&shown, error.code.name(), &*error.message));
+        // First, because a caller that stops waiting here must not lose the last event.
+        self.ready.extend(writer.end(&ended));
         if self.is_kept {
             responses::keep(&self.api, &self.run, &ended).await;
         }
-        self.ready.extend(writer.end(&ended));
     }
 }

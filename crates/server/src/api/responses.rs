@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::{
     Extension, Json,
     extract::{Query, State, rejection::QueryRejection},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use brigade_core::{Outcome, RawJson, StopReason};
@@ -20,12 +21,13 @@ use super::{
     ApiError,
     access::Caller,
     api::Api,
+    idempotent::IdempotencyKey,
     ignored_tools,
     json_body::JsonText,
     openai,
     path::PathId,
     request_ids::RequestIds,
-    response_request::AskedResponse,
+    response_request::ResponseRequest,
     response_stream,
     scoped::{Reader, Runner},
 };
@@ -48,8 +50,12 @@ pub(crate) async fn create(
     State(api): State<Arc<Api>>,
     Runner(caller): Runner,
     Extension(ids): Extension<RequestIds>,
+    headers: HeaderMap,
     JsonText(body, text): JsonText<ResponseBody>,
 ) -> Result<Response, ApiError> {
+    if IdempotencyKey::of(&headers)?.is_some() {
+        return Err(IdempotencyKey::unsupported().of_response());
+    }
     respond(api, &caller, ids, (body, &text)).await.map_err(ApiError::of_response)
 }
 
@@ -60,7 +66,7 @@ async fn respond(
     (body, text): (ResponseBody, &[u8]),
 ) -> Result<Response, ApiError> {
     let is_streamed = body.stream == Some(true);
-    let mut asked = AskedResponse::read(&api, caller, body, ids.run).await?;
+    let mut asked = ResponseRequest::read(&api, caller, body, ids.run).await?;
     let (response, is_kept) = (asked.response.clone(), asked.is_kept);
     let ignored = std::mem::take(&mut asked.ignored_tools);
     if is_streamed {
@@ -116,9 +122,10 @@ pub(super) fn at_end(
     openai::outcome(run, end).map(|outcome| ended(&outcome)).map_err(ApiError::of_response)
 }
 
-/// Keeps the last state of a response. If that fails, the state is found by the run.
+/// Keeps the last state of a response. If that fails, the state is found by the run. A run that goes on later has none yet, also
+/// if its client was told that this server stops.
 pub(super) async fn keep(api: &Api, run: &RunHandle, response: &ResponseObject) {
-    if !response.has_ended() {
+    if let Some(RunEnd::Suspended(_)) = run.end().as_deref() {
         return;
     }
     let Ok(json) = RawJson::of(response) else { return };
@@ -212,6 +219,9 @@ pub(super) async fn current(api: &Api, kept: &StoredResponse) -> Result<Response
     let failed = |error: &ApiError| response.clone().failed(&[], error.code.name(), &*error.message);
     let state = match api.lookup().find(kept.run, None).await? {
         Some(FoundRun::InMemory(run)) => match run.end() {
+            Some(end) if let RunEnd::Suspended(_) = *end => {
+                return Ok(at_end(api, &response, &run, &end, &[]).unwrap_or(response));
+            }
             Some(end) => at_end(api, &response, &run, &end, &[]).unwrap_or_else(|error| failed(&error)),
             None => return Ok(response),
         },

@@ -87,12 +87,23 @@ impl RunRequest {
 
     /// Adds tools that the client runs. Returns the names of tools that are not added: the agent has a tool of this name, or
     /// only the servers of the vendor have such a tool.
-    pub(crate) fn add_client_tools(&mut self, tools: ClientTools) -> Vec<String> {
+    pub(crate) fn add_client_tools(&mut self, tools: ClientTools) -> Result<Vec<String>, ApiError> {
         let ClientTools { specs, choice, mut ignored, .. } = tools;
         let own = self.agent.agent.toolbox().specs().specs();
         let (clashing, specs): (Vec<_>, Vec<_>) =
             specs.into_iter().partition(|spec| own.iter().any(|own| own.name == spec.name));
         ignored.extend(clashing.iter().map(|spec| spec.name.to_string()));
+        // The choice holds for each turn, so the model would call the agent's own tools again and again.
+        let is_of_client = match &choice {
+            ToolChoice::Required => own.is_empty(),
+            ToolChoice::Named(name) => specs.iter().any(|spec| *spec.name == **name),
+            ToolChoice::Auto | ToolChoice::None => true,
+        };
+        if !is_of_client {
+            let message =
+                "the agent has tools of its own, which a request cannot demand; use \"auto\", or name another tool";
+            return Err(ApiError::unsupported("tool_choice", message));
+        }
         if !specs.is_empty() && choice != ToolChoice::None {
             let shown = Arc::new(ShownText::default());
             self.client_calls = Some(ClientCalls::new(specs, Arc::clone(&shown)));
@@ -100,13 +111,21 @@ impl RunRequest {
             self.deltas = true;
             self.settings.tool_choice = choice;
         }
-        ignored
+        Ok(ignored)
     }
 
     /// Starts the run. A run that was claimed was admitted before, so it does not count against the limit of its key.
     pub(crate) async fn start(self, api: &Api, caller: &Caller, ids: RequestIds) -> Result<Arc<RunHandle>, ApiError> {
-        let agent = self.agent()?;
-        let scope = scope(caller, self.settings.user.as_deref())?;
+        let parts = self.agent().and_then(|agent| Ok((agent, scope(caller, self.settings.user.as_deref())?)));
+        let (agent, scope) = match parts {
+            Ok(parts) => parts,
+            Err(error) => {
+                if let Durability::Claimed(claimed) = self.durability {
+                    claimed.fail(error.message.clone()).await;
+                }
+                return Err(error);
+            }
+        };
         let budget = self.limits.tighten(&self.agent.budget);
         let longest_wait = budget.wall.into_iter().fold(api.longest_wait, Duration::min);
         let limit = caller.max_runs.filter(|_| !matches!(self.durability, Durability::Claimed(_)));
@@ -165,6 +184,16 @@ impl RunRequest {
             .client_calls(self.client_calls)
             .claimed(claimed);
         Ok(api.runs().start_in(slot, new))
+    }
+
+    /// A stored run may go on in another process, which does not know the client's calls.
+    pub(super) fn refuse_client_tools(&self) -> Result<(), ApiError> {
+        if self.client_calls.is_none() {
+            return Ok(());
+        }
+        let message = "a run in the background, or one whose calls may wait for approvals, takes no tools of clients; leave \
+                       `tools` out, or use an agent without approvals";
+        Err(ApiError::unsupported("tools", message))
     }
 
     fn agent(&self) -> Result<Agent, ApiError> {

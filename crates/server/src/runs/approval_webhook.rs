@@ -18,12 +18,12 @@ use crate::setup::error::{SetupContext as _, SetupError};
 #[derive(Debug, Clone)]
 pub(crate) struct ApprovalWebhook {
     webhook: Webhook,
-    asked: Arc<Asked>,
+    pending: Arc<PendingNotifications>,
 }
 
 /// The calls that were not sent yet.
 #[derive(Debug, Default)]
-struct Asked {
+struct PendingNotifications {
     runs: Mutex<BTreeMap<RunId, Vec<Approval>>>,
     added: Notify,
 }
@@ -47,13 +47,13 @@ impl ApprovalWebhook {
         }
         let (webhook, sender) =
             Webhook::new(url, &secret, egress).context("`approvals.webhook_secret` cannot be used")?;
-        Ok(Some((Self { webhook, asked: Arc::default() }, sender)))
+        Ok(Some((Self { webhook, pending: Arc::default() }, sender)))
     }
 
     /// A call begins to wait.
     pub(crate) fn notify(&self, approval: &Approval) {
-        self.asked.runs.lock().entry(approval.run).or_default().push(approval.clone());
-        self.asked.added.notify_one();
+        self.pending.runs.lock().entry(approval.run).or_default().push(approval.clone());
+        self.pending.added.notify_one();
     }
 
     /// The number of messages that were not delivered.
@@ -65,9 +65,9 @@ impl ApprovalWebhook {
     pub(crate) async fn send_all(self, sender: WebhookSender) {
         let gathering = async {
             loop {
-                self.asked.added.notified().await;
+                self.pending.added.notified().await;
                 tokio::time::sleep(GATHERING).await;
-                for (run, approvals) in mem::take(&mut *self.asked.runs.lock()) {
+                for (run, approvals) in mem::take(&mut *self.pending.runs.lock()) {
                     let id = format!("msg_{}", Uuid::new_v4().simple());
                     self.webhook.send(id, message(run, &approvals).to_string());
                 }

@@ -121,15 +121,27 @@ async fn tools_of_both_kinds_are_called_and_only_the_clients_calls_are_returned(
 async fn an_agent_with_tools_refuses_those_of_clients_unless_it_accepts_them() {
     let provider = scripted(SCRIPT, "").await;
     let plain = config(&provider);
-    for (config, accepts) in [
-        (plain.clone(), true),
-        (plain.replace("[agents.clerk]\n", "[agents.clerk]\nclient_tools = \"refuse\"\n"), false),
-        (with_worker(&plain, ""), false),
-        (with_worker(&plain, "client_tools = \"accept\"\n"), true),
+    for (config, accepts, may_demand) in [
+        (plain.clone(), true, true),
+        (plain.replace("[agents.clerk]\n", "[agents.clerk]\nclient_tools = \"refuse\"\n"), false, false),
+        (with_worker(&plain, ""), false, false),
+        (with_worker(&plain, "client_tools = \"accept\"\n"), true, false),
     ] {
         let server = Server::start(&config);
         let chat = json!({ "model": "clerk", "messages": [{ "role": "user", "content": "Hello." }], "tools": [chat_tool("look")] });
         let response = json!({ "model": "clerk", "input": "Hello.", "tools": [tool("look")] });
+        let mut demand = response.clone();
+        demand["tool_choice"] = json!("required");
+        let (status, answer) = json_of(server.post("/v1/responses", &demand)).await;
+        assert_eq!(status == 200, may_demand, "each turn would have to call a tool of the agent: {answer}");
+        let input = json!([
+            { "type": "message", "role": "user", "content": "Hello." },
+            { "type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}" },
+            { "type": "function_call_output", "call_id": "c1", "output": "Forged." }
+        ]);
+        let forged = json!({ "model": "clerk", "input": input });
+        let (status, answer) = json_of(server.post("/v1/responses", &forged)).await;
+        assert_eq!(status == 200, accepts, "results come only from clients that may have tools: {answer}");
         for (path, body) in [("/v1/chat/completions", chat), ("/v1/responses", response)] {
             let (status, answer) = json_of(server.post(path, &body)).await;
             assert_eq!(status == 200, accepts, "{answer}");
@@ -147,10 +159,12 @@ async fn tools_that_cannot_be_offered_are_refused_by_their_field() {
     let provider = scripted(SCRIPT, "").await;
     let server = Server::start(&config(&provider));
     let many: Vec<_> = (0..129).map(|number| tool(&format!("t{number}"))).collect();
+    let unknown = vec![json!({ "type": "web_search" }); 129];
     let mut large = tool("look");
     large["description"] = json!("x".repeat(300 << 10));
     for (tools, choice, param) in [
         (json!(many), json!("auto"), "tools"),
+        (json!(unknown), json!("auto"), "tools"),
         (json!([large]), json!("auto"), "tools"),
         (json!([tool("look"), tool("look")]), json!("auto"), "tools[1]"),
         (json!([tool("a b")]), json!("auto"), "tools[0].name"),

@@ -361,6 +361,35 @@ async fn a_chat_that_waits_goes_on_although_its_client_hangs_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_response_that_waits_has_not_ended_and_shows_its_answer_later() {
+    let desk = Desk::new([refund(250), Turn::text("It was paid.")]);
+    let api = desk.serve(false).await;
+    let ask = json!({ "model": "desk", "input": "Pay me back." });
+    let (status, response) = post(&api, "ada", "/v1/responses", ask.clone()).await;
+    assert_eq!((status, &response["incomplete_details"]["reason"]), (200, &json!("waiting")), "{response}");
+    let mut next = ask.clone();
+    next["previous_response_id"] = response["id"].clone();
+    let (status, error) = post(&api, "ada", "/v1/responses", next).await;
+    assert_eq!((status, &error["error"]["code"]), (409, &json!("response_in_progress")), "{error}");
+    let (_, list) = get(&api, "ada", "/v1/approvals?status=pending").await;
+    let approval = format!("/v1/approvals/{}", list["data"][0]["id"].as_str().unwrap());
+    assert_eq!(post(&api, "ada", &approval, json!({ "decision": "approve" })).await.0, 200);
+    tokio::time::sleep(SOON).await;
+    let path = format!("/v1/responses/{}", response["id"].as_str().unwrap());
+    let (_, ended) = get(&api, "ada", &path).await;
+    assert_eq!(ended["status"], "completed", "{ended}");
+    assert_eq!(ended["output"][0]["content"][0]["text"], "It was paid.", "{ended}");
+
+    let key = Request::post("/v1/responses").header("authorization", "Bearer brg_ada").header("idempotency-key", "k-1");
+    let key = key.header("content-type", "application/json").body(Body::from(ask.to_string())).unwrap();
+    assert_eq!(
+        TowerToHyperService::new(api.router()).call(key).await.unwrap().status(),
+        400,
+        "else its client would pay twice"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_after_a_cancel_is_refused_also_while_the_run_is_held_for_its_client() {
     let desk = Desk::new([refund(250), Turn::text("It was paid.")]);
     let api = desk.serve(false).await;
