@@ -108,7 +108,8 @@ async fn a_long_answer_of_single_words_passes_in_bounded_memory() {
     let (url, _provider) = provider_of_words(WORD, WORDS).await;
     let server = Server::start(&config_of(&url));
     let before = server.peak_memory_mib();
-    let mut response = server.post("/v1/chat/completions", &streamed("Tell it all.")).send().await.unwrap();
+    let request = server.post("/v1/chat/completions", &streamed("Tell it all.")).timeout(Duration::from_mins(5));
+    let mut response = request.send().await.unwrap();
     let (mut line, mut text_bytes, mut frames, mut last) = (Vec::new(), 0, 0, String::new());
     while let Some(chunk) = response.chunk().await.unwrap() {
         for byte in chunk {
