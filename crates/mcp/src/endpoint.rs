@@ -117,6 +117,8 @@ impl Http {
         config.custom_headers.clone_from(&self.headers);
         config.max_sse_event_size = limits.message_bytes;
         config.max_json_response_size = limits.message_bytes;
+        // A new session may be one of another server, whose tools have to be compared before a call.
+        config.reinit_on_expired_session = false;
         let mut retries = ExponentialBackoff::default();
         retries.max_times = Some(RECONNECTS);
         config.retry_config = std::sync::Arc::new(retries);

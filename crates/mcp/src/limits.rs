@@ -13,8 +13,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct McpLimits {
-    /// The time until a server that is started has listed its tools, both together. 10 s by default: packages that are fetched at the start
-    /// take longer, and belong into an installation.
+    /// The time until a server that is started has listed its tools, both together. 10 s by default: packages that are
+    /// fetched at the start take longer, and belong into an installation.
     pub start: Duration,
     /// The time of a call without a sign of life. 60 s by default, like the official clients. A progress notification starts
     /// it again.

@@ -77,7 +77,8 @@ impl std::fmt::Debug for Secret {
 
 impl Mcp {
     /// A server that is started as a process and speaks over its standard input and output. `command` is the program followed
-    /// by its arguments. It has a process group of its own, and is killed with everything that it starts.
+    /// by its arguments. It has a process group of its own, which is killed as a whole: what the
+    /// server starts ends with it, unless it leaves the group.
     pub fn stdio<S: Into<String>>(name: impl Into<String>, command: impl IntoIterator<Item = S>) -> McpBuilder {
         let name = name.into();
         let program = Program {
@@ -136,8 +137,8 @@ impl Mcp {
         }
     }
 
-    /// Closes the connection. A process has a short time to end by itself; a later call starts it again. Dropping all clones and
-    /// tools kills it at once.
+    /// Closes the connection; calls in flight fail. A process has a short time to end by itself; a later call starts it again.
+    /// Dropping all clones and tools kills it at once.
     pub async fn close(&self) {
         self.0.close().await;
     }

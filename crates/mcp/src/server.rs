@@ -16,7 +16,7 @@ use crate::{
     definition::ToolDefinition,
     endpoint::Endpoint,
     patterns::NamePatterns,
-    session::{CallError, ListError, Owned, Session},
+    session::{CallError, ListError, NOT_KNOWN, Owned, Session},
 };
 
 /// One server, with the connection that all runs share.
@@ -92,12 +92,12 @@ impl Server {
                     }
                     return output(result, self.limits.output_bytes);
                 }
-                Err(CallError::Closed) => {
+                Err(gone @ (CallError::Closed | CallError::Expired)) => {
                     let error = self.lose(&session).await;
-                    if is_second || !call.is_repeatable {
+                    let may_repeat = call.is_repeatable || matches!(gone, CallError::Expired);
+                    if is_second || !may_repeat || session.is_closing() {
                         self.degraded(&error, run);
-                        let unknown = "It is not known whether the call was made.";
-                        return Err(ToolError::new(format!("{error}. {unknown}")).caused_by(error));
+                        return Err(ToolError::new(format!("{error}. {NOT_KNOWN}")).caused_by(error));
                     }
                     is_second = true;
                 }
@@ -116,10 +116,10 @@ impl Server {
         self.list_with(&session, deadline).await
     }
 
-    /// Closes the connection.
+    /// Closes the connection, also for calls in flight.
     pub(crate) async fn close(&self) {
         let session = self.state.lock().await.session.take();
-        if let Some(session) = session.and_then(Arc::into_inner) {
+        if let Some(session) = session {
             session.close().await;
         }
     }
@@ -224,7 +224,13 @@ impl Server {
     fn refused(&self, error: &CallError) -> ToolError {
         let server = &self.name;
         let (message, cause) = match error {
-            CallError::Closed => (format!("the MCP server `{server}` closed the connection"), None),
+            CallError::Closed | CallError::Expired => {
+                (format!("the MCP server `{server}` closed the connection"), None)
+            }
+            CallError::Failed(why) => {
+                let cause = format!("the MCP server `{server}` failed in a call");
+                (format!("{cause}: {why}"), Some(cause))
+            }
             CallError::Timeout(name, limit) => {
                 (format!("the MCP server `{server}` did not answer within {limit:?} (its {name})"), None)
             }
@@ -273,7 +279,7 @@ async fn watch_idle(server: Weak<Server>, session: Weak<Session>, idle: Duration
             continue;
         }
         // No call can begin meanwhile: it would need the state.
-        if let Some(session) = state.session.take().and_then(Arc::into_inner) {
+        if let Some(session) = state.session.take() {
             tracing::debug!(mcp = %server.name, "stopping the server, which was not used for {idle:?}");
             session.close().await;
         }

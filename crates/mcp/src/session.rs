@@ -17,6 +17,7 @@ use rmcp::{
         ServerNotification, ServerResult, SubscriptionFilter,
     },
     service::{NotificationContext, PeerRequestOptions, RequestHandle, RunningService, ServiceError},
+    transport::{DynamicTransportError, streamable_http_client::StreamableHttpError},
 };
 use serde_json::{Map, Value};
 use tokio::{
@@ -36,7 +37,11 @@ use crate::{
 /// One live connection to a server. Dropping it closes the connection and kills a server that was started for it.
 #[derive(Debug)]
 pub(crate) struct Session {
-    service: RunningService<RoleClient, Client>,
+    peer: Peer<RoleClient>,
+    /// Absent once the connection was closed by this side.
+    service: tokio::sync::Mutex<Option<RunningService<RoleClient, Client>>>,
+    /// Cancelled when this side closes the connection.
+    closing: CancellationToken,
     /// How often the server may have changed its tools.
     changes: Arc<AtomicU64>,
     calls: AtomicUsize,
@@ -59,6 +64,10 @@ pub(crate) struct Owned {
 pub(crate) enum CallError {
     /// The connection is gone. The server may have made the call.
     Closed,
+    /// The server does not know the session any more, and has not made the call.
+    Expired,
+    /// The server failed, but only for this call.
+    Failed(String),
     /// The call took longer than a limit, which has this name.
     Timeout(&'static str, Duration),
     /// The server refused the call.
@@ -82,6 +91,9 @@ pub(crate) struct Client {
 
 /// How long a server may take to read that it is to stop.
 const CLOSE: Duration = Duration::from_secs(1);
+
+/// What a model must know before it repeats a call.
+pub(crate) const NOT_KNOWN: &str = "It is not known whether the call was made.";
 
 /// The longest text of a server in a message.
 const REASON_BYTES: usize = 1_000;
@@ -150,16 +162,22 @@ impl Session {
             owned.tasks.spawn(listen(service.peer().clone(), Arc::clone(&changes)));
         }
         let (calls, last_call) = (AtomicUsize::new(0), LastCall::now());
-        Self { service, changes, calls, last_call, owned }
+        let (peer, service) = (service.peer().clone(), tokio::sync::Mutex::new(Some(service)));
+        Self { peer, service, closing: CancellationToken::new(), changes, calls, last_call, owned }
     }
 
     /// The version of the protocol that both sides use.
     pub(crate) fn protocol(&self) -> String {
-        self.service.peer_info().map(|info| info.protocol_version.to_string()).unwrap_or_default()
+        self.peer.peer_info().map(|info| info.protocol_version.to_string()).unwrap_or_default()
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        !self.service.peer().is_transport_closed()
+        !self.peer.is_transport_closed()
+    }
+
+    /// Whether this side has closed the connection.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
     }
 
     /// How often the server may have changed its tools. They must be compared again when this has grown.
@@ -182,7 +200,7 @@ impl Session {
         let (mut tools, mut cursor, mut count) = (Vec::new(), None, 0);
         for _ in 0..=limit {
             let params = PaginatedRequestParams::default().with_cursor(cursor);
-            let page = self.service.list_tools(Some(params)).await;
+            let page = self.peer.list_tools(Some(params)).await;
             let page = page.map_err(|error| ListError::Failed(one_line(&error.to_string(), REASON_BYTES)))?;
             count += page.tools.len();
             if count > limit {
@@ -212,10 +230,10 @@ impl Session {
             PeerRequestOptions::with_timeout(limits.call).reset_timeout_on_progress().with_max_total_timeout(longest);
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
         // A server that reads nothing blocks the sender.
-        let sent = tokio::time::timeout(limits.call, self.service.send_request_with_option(request, options)).await;
+        let sent = tokio::time::timeout(limits.call, self.peer.send_request_with_option(request, options)).await;
         let sent = sent.map_err(|_| CallError::Timeout("call limit", limits.call))?;
         let handle = sent.map_err(|error| self.failed(error, limits))?;
-        let abandoned = Abandoned { peer: self.service.peer(), id: Some(handle.id.clone()) };
+        let abandoned = Abandoned { peer: &self.peer, id: Some(handle.id.clone()) };
         let result = respond(handle, longest).await;
         abandoned.disarm();
         match result.map_err(|error| self.failed(error, limits))? {
@@ -238,19 +256,42 @@ impl Session {
             }
             ServiceError::Cancelled { .. } => CallError::Refused("the server cancelled the call".to_owned()),
             ServiceError::UnexpectedResponse => CallError::Unsupported("sent a result of an unknown form"),
-            // An HTTP server that cannot be reached, or a connection that is gone.
+            ServiceError::TransportSend(error) => unsent(&error),
+            // A connection that is gone.
             _ => CallError::Closed,
         }
     }
 
-    /// Closes the connection. A server that was started has a short time to end by itself.
-    pub(crate) async fn close(self) {
-        let Self { service, owned: Owned { mut tasks, stop, .. }, .. } = self;
-        let _ = tokio::time::timeout(CLOSE, service.cancel()).await;
-        stop.cancel();
-        let ended = async { while tasks.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(CLOSE, ended).await;
+    /// Closes the connection, also for calls in flight. A server that was started has a short time to end by itself.
+    pub(crate) async fn close(&self) {
+        self.closing.cancel();
+        if let Some(service) = self.service.lock().await.take() {
+            let _ = tokio::time::timeout(CLOSE, service.cancel()).await;
+        }
+        self.owned.stop.cancel();
+        self.how_it_ended().await;
     }
+}
+
+/// The error of a call whose request could not be sent, or was answered with a status of HTTP.
+fn unsent(error: &DynamicTransportError) -> CallError {
+    let Some(error) = error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>() else {
+        return CallError::Closed;
+    };
+    let is_refused = match error {
+        StreamableHttpError::SessionExpired => return CallError::Expired,
+        StreamableHttpError::Client(error) if !error.is_timeout() && (error.is_connect() || error.is_request()) => {
+            return CallError::Closed;
+        }
+        StreamableHttpError::TransportChannelClosed
+        | StreamableHttpError::Io(_)
+        | StreamableHttpError::TokioJoinError(_) => return CallError::Closed,
+        StreamableHttpError::HttpStatus(error) => error.status == 429,
+        StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_) => true,
+        _ => false,
+    };
+    let why = one_line(&error.to_string(), REASON_BYTES);
+    CallError::Failed(if is_refused { why } else { format!("{why}. {NOT_KNOWN}") })
 }
 
 /// The response to a call. The limits of the request are kept by the protocol; a server that does not even read that its time

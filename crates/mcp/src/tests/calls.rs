@@ -267,6 +267,23 @@ async fn a_server_of_2026_07_28_is_discovered_and_reports_changes_to_a_subscript
 }
 
 #[tokio::test(start_paused = true)]
+async fn closing_ends_calls_in_flight_which_are_not_repeated() {
+    let server = Connect::new(|message, _| is_call(message).then(Vec::new));
+    let mcp = server.client_with(McpLimits::default(), &["echo"], true);
+    let (tool, run) = (echo(&mcp), Run::new());
+    let start = tokio::time::Instant::now();
+    let closing = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        mcp.close().await;
+    };
+    let (error, ()) = tokio::join!(call(&tool, &run), closing);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("the connection was closed. It is not known whether"), "{error}");
+    assert_eq!((server.connections(), server.received("tools/call").len()), (1, 1));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn servers_start_in_parallel() {
     let slow = || {
         Connect::new(|message, _| {

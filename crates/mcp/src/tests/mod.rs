@@ -1,6 +1,7 @@
 //! Servers that misbehave: scenario R32.
 
 mod calls;
+mod http;
 pub(crate) mod memory;
 mod pins;
 #[cfg(unix)]
