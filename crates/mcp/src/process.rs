@@ -42,7 +42,7 @@ impl fmt::Debug for Program {
     }
 }
 
-/// A running server. Dropping it kills the server with everything that it has started.
+/// A running server. Dropping it kills the server with all processes of its group.
 #[derive(Debug)]
 pub(crate) struct Process {
     // Dropped before the child, whose id is that of the group.
@@ -64,6 +64,9 @@ const GRACE: Duration = Duration::from_millis(500);
 const LOG_LINES: u32 = 50;
 const LOG_WINDOW: Duration = Duration::from_secs(10);
 const LOG_LINE_BYTES: usize = 1 << 10;
+
+/// The most of a line that is redacted. More than is logged: a secret at the cut would be logged in part otherwise.
+const READ_LINE_BYTES: usize = 64 << 10;
 
 impl Program {
     /// The path of the program. It is looked up in this process's `PATH`, because the server's environment has none.
@@ -107,13 +110,18 @@ impl Program {
         let (input, output, complaints) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let pipes = input.zip(output).map(|(input, output)| Pipes { input, output });
         let pipes = pipes.ok_or_else(|| failed("it has no pipes".to_owned()))?;
-        let logging = log_lines(self.server.clone(), complaints, self.redact);
+        let (server, redact) = (self.server.clone(), self.redact);
+        let logging = async move {
+            if let Some(pipe) = complaints {
+                log_lines(pipe, redact, |line| tracing::info!(mcp = %server, "{line}")).await;
+            }
+        };
         Ok((Process { group, child }, pipes, logging))
     }
 }
 
 impl Process {
-    /// Waits for the end of the server, and kills what it leaves behind. Once `stop` is cancelled, the server has a short time
+    /// Waits for the end of the server, and kills what it leaves behind in its group. Once `stop` is cancelled, the server has a short time
     /// to end by itself. Returns how it ended.
     pub(crate) async fn run(self, stop: CancellationToken) -> String {
         let Self { group, mut child } = self;
@@ -130,7 +138,7 @@ impl Process {
     }
 }
 
-/// A program and the processes that it has started. Dropping it kills them.
+/// A program and the processes that it has started and that have not left its group. Dropping it kills them.
 #[derive(Debug)]
 struct ProcessGroup(Option<u32>);
 
@@ -149,29 +157,65 @@ fn is_file(path: &Path) -> bool {
 }
 
 /// Logs what a server writes to standard error, within limits of length and rate.
-async fn log_lines(server: String, pipe: Option<impl AsyncRead + Unpin>, redact: fn(&str) -> Cow<'_, str>) {
-    let Some(mut pipe) = pipe else { return };
+async fn log_lines(mut pipe: impl AsyncRead + Unpin, redact: fn(&str) -> Cow<'_, str>, mut log: impl FnMut(&str)) {
     let (mut line, mut buffer) = (Vec::new(), vec![0; 4 << 10]);
     let (mut window, mut logged) = (Instant::now(), 0);
+    let mut end_line = |line: &mut Vec<u8>| {
+        if window.elapsed() >= LOG_WINDOW {
+            (window, logged) = (Instant::now(), 0);
+        }
+        logged += 1;
+        if logged <= LOG_LINES {
+            log(&one_line(&redact(&String::from_utf8_lossy(line)), LOG_LINE_BYTES));
+        } else if logged == LOG_LINES + 1 {
+            log(&format!("more output of the server is not logged for {LOG_WINDOW:?}"));
+        }
+        line.clear();
+    };
     while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
         for &byte in buffer.iter().take(count) {
-            if byte != b'\n' {
-                if line.len() < LOG_LINE_BYTES {
-                    line.push(byte);
-                }
-                continue;
+            if byte == b'\n' {
+                end_line(&mut line);
+            } else if line.len() < READ_LINE_BYTES {
+                line.push(byte);
             }
-            if window.elapsed() >= LOG_WINDOW {
-                (window, logged) = (Instant::now(), 0);
-            }
-            logged += 1;
-            if logged <= LOG_LINES {
-                let text = String::from_utf8_lossy(&line);
-                tracing::info!(mcp = %server, "{}", one_line(&redact(&text), LOG_LINE_BYTES));
-            } else if logged == LOG_LINES + 1 {
-                tracing::info!(mcp = %server, "more output of the server is not logged for {LOG_WINDOW:?}");
-            }
-            line.clear();
         }
+    }
+    if !line.is_empty() {
+        end_line(&mut line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn logged(written: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        let redact: fn(&str) -> Cow<'_, str> = |text| text.replace("sk-secret", "[secret]").into();
+        log_lines(written, redact, |line| lines.push(line.to_owned())).await;
+        lines
+    }
+
+    #[tokio::test]
+    async fn a_secret_at_the_end_of_a_long_line_is_redacted_before_the_line_is_cut() {
+        for length in LOG_LINE_BYTES - 12..LOG_LINE_BYTES + 12 {
+            let lines = logged(format!("{}sk-secret and more\n", "x".repeat(length)).as_bytes()).await;
+            assert!(lines.len() == 1 && !lines[0].contains("sk-"), "{length}: {lines:?}");
+            assert!(lines[0].len() <= LOG_LINE_BYTES + '…'.len_utf8());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_line_is_logged_without_a_line_feed() {
+        assert_eq!(logged(b"one\npanicked: no config").await, ["one", "panicked: no config"]);
+        assert_eq!(logged(b"one\n").await, ["one"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_lines_is_logged_up_to_a_limit() {
+        let lines = logged("x\n".repeat(10_000).as_bytes()).await;
+        assert_eq!(lines.len(), LOG_LINES as usize + 1);
+        assert_eq!(lines.last().unwrap(), "more output of the server is not logged for 10s");
     }
 }
