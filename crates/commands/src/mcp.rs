@@ -55,17 +55,24 @@ impl PinCommand {
         let loaded = self.config.load()?;
         let wanted = selected(&loaded, &self.servers, open)?;
         let path = lock_path(&loaded);
-        // A file that was changed by hand is written anew.
-        let mut lock = LockFile::read(&path).unwrap_or_else(|error| {
-            note!("warning: {}", ErrorChain(&error));
-            LockFile::default()
-        });
+        let mut lock = match LockFile::read(&path) {
+            Ok(lock) => lock,
+            // All servers are pinned, so a file that was changed by hand is written anew.
+            Err(error) if self.servers.is_empty() => {
+                note!("warning: {}", ErrorChain(&error));
+                LockFile::default()
+            }
+            Err(error) => {
+                let advice = "to pin all servers anew, run `brigade mcp pin` without a name";
+                bail!("{}. The pins of the other servers would be lost; {advice}", ErrorChain(&error));
+            }
+        };
         let listed = join_all(wanted.iter().map(async |server| {
             let tools = server.list().await;
             server.close().await;
             tools
         }));
-        let mut exit = Exit::Finished;
+        let mut failed = Vec::new();
         for (server, listed) in wanted.iter().zip(listed.await) {
             let name = server.name();
             match listed {
@@ -77,14 +84,19 @@ impl PinCommand {
                 }
                 Err(error) => {
                     note!("error: {error}");
-                    exit = Exit::Failed;
+                    failed.push(name);
                 }
             }
+        }
+        if !failed.is_empty() {
+            let advice = "correct these servers, or name the other ones: `brigade mcp pin NAME...`";
+            note!("{} is as before, because {} failed; {advice}", path.display(), failed.join(", "));
+            return Ok(Exit::Failed);
         }
         lock.retain(|server| loaded.config.mcp.contains_key(server));
         lock.write(&path)?;
         note!("wrote {}; read it before you commit it", path.display());
-        Ok(exit)
+        Ok(Exit::Finished)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -113,13 +114,13 @@ impl LockFile {
         escaped
     }
 
-    /// Writes the file.
+    /// Writes the file. It has its former text, or all of the new one, also if this process ends meanwhile.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
-        fs::write(path, self.to_text()).map_err(|source| LockError::Io { path: path.to_owned(), source })
+        replace(path, &self.to_text()).map_err(|source| LockError::Io { path: path.to_owned(), source })
     }
 
     /// The pinned tools of a server; absent if none were pinned.
@@ -143,6 +144,26 @@ impl LockFile {
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.mcp.retain(|server, _| keep(server));
     }
+}
+
+/// Replaces a file, by way of another one beside it.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // A link stays a link.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = fs::File::create(&temporary).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        if let Ok(former) = fs::metadata(&path) {
+            file.set_permissions(former.permissions())?;
+        }
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&temporary, &path)).inspect_err(|_| {
+        // The error is the one of the file itself.
+        let _ = fs::remove_file(&temporary);
+    })
 }
 
 #[cfg(test)]
@@ -171,6 +192,22 @@ mod tests {
         let error = LockFile::parse(&text).unwrap_err().to_string();
         assert!(error.contains("`github` do not match their sha256") && error.contains("brigade mcp pin"), "{error}");
         assert!(LockFile::parse(&lock().to_text().replace("\"version\": 1", "\"version\": 2")).is_err());
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("brigade.lock");
+        lock().write(&path).unwrap();
+        // A reader that has opened the former file still reads all of it.
+        let mut former = fs::File::open(&path).unwrap();
+        LockFile::default().write(&path).unwrap();
+        let mut text = String::new();
+        io::Read::read_to_string(&mut former, &mut text).unwrap();
+        assert_eq!(LockFile::parse(&text).unwrap(), lock());
+        assert_eq!(LockFile::read(&path).unwrap().servers().count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(lock().write(&folder.path().join("missing/brigade.lock")).is_err());
     }
 
     #[test]
