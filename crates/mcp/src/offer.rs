@@ -32,7 +32,9 @@ pub trait OfferedTools: fmt::Debug + Send + Sync + 'static {
     /// The tools, in the order in which clients see them.
     fn tools(&self) -> Vec<OfferedTool>;
 
-    /// Makes a call. The future is dropped when the client cancels the call or is gone.
+    /// Makes a call. The future is dropped when the client is gone. Over standard input and output it is also dropped when the
+    /// client cancels the call. Over HTTP there is no session to which such a notification could belong, so only a closed
+    /// connection cancels a call.
     ///
     /// # Errors
     ///
@@ -87,7 +89,8 @@ const QUEUED_MESSAGES: usize = 16;
 
 /// Answers MCP requests over streamable HTTP. Cheap to clone.
 ///
-/// It has no sessions, so each request carries its own credentials and any replica can answer it. A caller has to check keys and
+/// It has no sessions, so each request carries its own credentials and any replica can answer it. For the same reason
+/// `notifications/cancelled` has no effect: a client cancels a call by closing its connection. A caller has to check keys and
 /// the header `Host` before.
 #[derive(Clone)]
 pub struct McpEndpoint(StreamableHttpService<Handler, NeverSessionManager>);

@@ -94,7 +94,7 @@ impl McpServers {
         let of_server = |(name, server): (&String, &McpServer)| {
             let warning = |(key, pattern): &(&str, String)| {
                 let advice = "correct it, or pin the tools again";
-                format!("mcp.{name}.{key} has {pattern:?}, which means none of the pinned tools: {advice}")
+                format!("mcp.{name}.{key} has {pattern:?}, which matches no pinned tool: {advice}")
             };
             server.unmatched.iter().map(warning).collect::<Vec<_>>()
         };

@@ -46,14 +46,25 @@ impl ServeCommand {
         let logging = Logging::new().format(log.format).level(level).init().context("cannot set up logging")?;
         let configured = ConfiguredApi::start(&loaded).await?;
         let api = Arc::clone(configured.api());
-        let serving = brigade_mcp::serve_pipes(local(&api), tokio::io::stdin(), tokio::io::stdout());
-        let served = tokio::select! {
-            served = serving => served.map_err(anyhow::Error::msg).context("the MCP client"),
-            () = stop_signal() => Ok(()),
+        let serving = Box::pin(brigade_mcp::serve_pipes(local(&api), tokio::io::stdin(), tokio::io::stdout()));
+        let ending = async {
+            let served = tokio::select! {
+                served = serving => served.map_err(anyhow::Error::msg).context("the MCP client"),
+                () = stop_signal() => Ok(()),
+            };
+            api.runs().drain(Duration::ZERO).await;
+            api.close().await?;
+            served.map(|()| Exit::Finished)
         };
-        api.runs().drain(Duration::ZERO).await;
-        api.close().await?;
+        let second_signal = async {
+            stop_signal().await;
+            stop_signal().await;
+        };
+        let exit = tokio::select! {
+            exit = ending => exit,
+            () = second_signal => Ok(Exit::Forced),
+        };
         logging.flush();
-        served.map(|()| Exit::Finished)
+        exit
     }
 }

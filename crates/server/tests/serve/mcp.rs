@@ -1,14 +1,15 @@
 //! A configured MCP server: pinned, called by an agent, and taken away when it changes.
 
 use std::{
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{BRIGADE, Server, config, hash_of, json_of, provider, scripted};
+use crate::support::{BRIGADE, Server, config, eventually, hash_of, json_of, provider, scripted};
 
 /// A server in the shell's language. It describes its tool with the text of the file `description`.
 const SERVER: &str = r#"
@@ -115,7 +116,7 @@ async fn check_names_a_missing_program_a_lock_changed_by_hand_and_patterns_witho
     std::fs::write(&config, written.replace("tools = [\"greet\"]", "tools = [\"greet\"]\nrepeatable = [\"get_*\"]"))
         .unwrap();
     let (_, text) = team.brigade(&["check"]).await;
-    assert!(text.contains("warning: mcp.sh.repeatable has \"get_*\", which means none of the pinned tools"), "{text}");
+    assert!(text.contains("warning: mcp.sh.repeatable has \"get_*\", which matches no pinned tool"), "{text}");
 
     std::fs::write(&config, written.replace("\"sh\", \"server.sh\"", "\"no-such-program\"")).unwrap();
     let (is_valid, text) = team.brigade(&["check"]).await;
@@ -124,6 +125,61 @@ async fn check_names_a_missing_program_a_lock_changed_by_hand_and_patterns_witho
     std::fs::write(&config, written.replace("commands = true", "")).unwrap();
     let (is_valid, text) = team.brigade(&["check"]).await;
     assert!(!is_valid && text.contains("set `server.commands = true`"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pins_of_other_servers_outlive_a_lock_changed_by_hand_and_a_server_that_fails() {
+    let team = Team::new().await;
+    let (lock, config) = (team.path().join("brigade.lock"), team.path().join("brigade.toml"));
+    let written = std::fs::read_to_string(&config).unwrap();
+    let other = SECTION.replace("mcp.sh", "mcp.other");
+    std::fs::write(&config, format!("{written}{other}")).unwrap();
+    let (is_pinned, text) = team.brigade(&["mcp", "pin"]).await;
+    assert!(is_pinned, "{text}");
+    let pinned = std::fs::read_to_string(&lock).unwrap();
+
+    let edited = pinned.replacen("Greets.", "Greets you.", 1);
+    std::fs::write(&lock, &edited).unwrap();
+    let (is_pinned, text) = team.brigade(&["mcp", "pin", "sh"]).await;
+    assert!(!is_pinned && text.contains("run `brigade mcp pin` without a name"), "{text}");
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), edited);
+
+    let broken = other.replace("\"sh\", \"server.sh\"", "\"sh\", \"-c\", \"exit 1\"");
+    std::fs::write(&config, format!("{written}{broken}")).unwrap();
+    let (is_pinned, text) = team.brigade(&["mcp", "pin"]).await;
+    assert!(!is_pinned && text.contains("brigade.lock is as before"), "{text}");
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), edited);
+
+    std::fs::write(&config, format!("{written}{other}")).unwrap();
+    let (is_pinned, text) = team.brigade(&["mcp", "pin"]).await;
+    assert!(is_pinned, "{text}");
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), pinned);
+}
+
+/// `kill` sends the signal. The client keeps standard input open, as clients do.
+#[tokio::test(flavor = "multi_thread")]
+async fn mcp_serve_ends_after_a_signal_while_its_client_is_silent() {
+    let (provider, folder) = (provider("Hello.").await, tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("brigade.toml"), config(&provider)).unwrap();
+    for signal in ["-TERM", "-INT"] {
+        let mut command = Command::new(BRIGADE);
+        command.args(["mcp", "serve"]).current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let (mut input, output) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+        let params = json!({
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" },
+        });
+        let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+        writeln!(input, "{hello}").unwrap();
+        let mut answer = String::new();
+        BufReader::new(output).read_line(&mut answer).unwrap();
+        assert!(answer.contains("serverInfo"), "{answer}");
+        let sent = Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let status = eventually("the program ends", || process.try_wait().unwrap()).await;
+        assert!(status.success(), "{signal}: {status}");
+        drop(input);
+    }
 }
 
 /// The result of a request to `/mcp`, or what refuses it.
