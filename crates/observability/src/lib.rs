@@ -10,6 +10,7 @@
 //! | metrics for Prometheus | [`Metrics`], [`MetricsHandle`] | events, as an observer |
 //! | a log of events, and a run as a tree | [`RunLog`], [`RunTree`] | events, as an observer |
 //! | spans for OpenTelemetry (feature `otlp`) | `Otlp` | events, as an observer |
+//! | the same for the collector that the environment names | [`Collector`] | events, as an observer |
 //! | prompts and answers in the log | [`ContentLog`] | `ContentLog`, around a model |
 //!
 //! ```
@@ -49,6 +50,7 @@
 //! # }
 //! ```
 
+mod collector;
 mod logs;
 mod metrics;
 mod prices;
@@ -56,6 +58,7 @@ mod prices;
 mod spans;
 mod trace;
 
+pub use collector::collector::{Collector, CollectorError};
 pub use logs::content_log::ContentLog;
 pub use logs::format::LogFormat;
 pub use logs::logging::{LogLayer, LogTarget, Logging, LoggingError, LoggingHandle, log_panics};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use brigade_config::{Config, ConfigValue, LoadedConfig};
-use brigade_observability::{Metrics, MetricsError, MetricsHandle, RunLog};
+use brigade_observability::{Collector, Metrics, MetricsError, MetricsHandle, RunLog};
 
 use crate::{
     api::{
@@ -13,7 +13,6 @@ use crate::{
     },
     app::{App, SharedState, refuse_postgres},
     health::providers::ProviderHealth,
-    runs::spans::Spans,
     setup::error::{SetupContext as _, SetupError},
 };
 
@@ -107,7 +106,7 @@ impl ConfiguredApi {
             .store(state.store.clone())
             .sessions(state.sessions.clone())
             .metrics(metrics.clone())
-            .spans(Spans::start().context("cannot export spans")?)
+            .spans(Collector::of_environment().context("cannot export spans")?)
             .max_runs(config.server.max_runs)
             .longest_wait(config.server.longest_wait)
             .kept_runs(config.server.kept_runs)

@@ -7,7 +7,7 @@ use brigade_config::ANY_ORIGIN_WITHOUT_KEYS;
 use brigade_core::{Budget, Ledger, Observer};
 use brigade_durable::{Durable, RunStore};
 use brigade_edge::{Health, HealthCheck, Origin, ParseOriginError};
-use brigade_observability::{Metrics, MetricsConfig, MetricsHandle, Storage};
+use brigade_observability::{Collector, Metrics, MetricsConfig, MetricsHandle, Storage};
 use brigade_store::StoreError;
 use parking_lot::{Mutex, RwLock};
 use tokio_util::task::AbortOnDropHandle;
@@ -23,7 +23,7 @@ use crate::{
     agents::served::ServedAgent,
     runs::{
         idempotency::IdempotencyKeys, lookup::RunLookup, manager::Runs, responses::Responses, sessions::LocalSessions,
-        spans::Spans, store::Store,
+        store::Store,
     },
     setup::error::{SetupContext as _, SetupError},
 };
@@ -56,7 +56,7 @@ pub struct Api {
     health: Health,
     pub(crate) metrics: MetricsHandle,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
-    pub(crate) spans: Option<Spans>,
+    pub(crate) spans: Option<Collector>,
     pub(crate) store: Option<Store>,
     pub(crate) responses: Arc<Responses>,
     pub(crate) durable: Option<Durable>,
@@ -89,7 +89,7 @@ pub struct ApiBuilder {
     observers: Vec<Arc<dyn Observer>>,
     health: Health,
     metrics: Option<MetricsHandle>,
-    spans: Option<Spans>,
+    spans: Option<Collector>,
     max_runs: usize,
     longest_wait: Duration,
     kept_runs: usize,
@@ -316,7 +316,7 @@ impl ApiBuilder {
         Self { sessions: Some(sessions), ..self }
     }
 
-    pub(crate) fn spans(self, spans: Spans) -> Self {
+    pub(crate) fn spans(self, spans: Collector) -> Self {
         Self { spans: Some(spans), ..self }
     }
 

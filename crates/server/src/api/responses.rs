@@ -123,7 +123,7 @@ pub(super) fn at_end(
 }
 
 /// Keeps the last state of a response. If that fails, the state is found by the run. A run that goes on later has none yet, also
-/// if its client was told that this server stops.
+/// if this server has notified its client that it stops.
 pub(super) async fn keep(api: &Api, run: &RunHandle, response: &ResponseObject) {
     if let Some(RunEnd::Suspended(_)) = run.end().as_deref() {
         return;

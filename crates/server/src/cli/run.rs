@@ -15,7 +15,7 @@ use brigade_core::{
 };
 use brigade_durable::Approver;
 use brigade_edge::stop_signal;
-use brigade_observability::{Logging, RunLog};
+use brigade_observability::{Collector, Logging, RunLog};
 use brigade_store::StoreError;
 use brigade_terminal::{AnswerText, ApprovalPrompt, Terminal};
 use clap::Args;
@@ -24,10 +24,7 @@ use futures::StreamExt;
 use crate::{
     agents::served::ServedAgent,
     app::{App, SharedState},
-    runs::{
-        report::{RunFailureReport, RunResult},
-        spans::Spans,
-    },
+    runs::report::{RunFailureReport, RunResult},
     setup::error::SetupError,
 };
 
@@ -83,7 +80,7 @@ impl RunCommand {
             return self.print_worst_case(&loaded, &app);
         }
         let task = self.task()?;
-        let spans = Spans::start()?;
+        let spans = Collector::of_environment()?;
         let run = self.build_run(agent, &loaded, &state, &spans)?;
         let terminal = Terminal::of_stdout();
         let is_live = !self.json && agent.streams_text() && terminal.width.is_some();
@@ -141,7 +138,7 @@ impl RunCommand {
         agent: &ServedAgent,
         loaded: &LoadedConfig,
         state: &SharedState,
-        spans: &Spans,
+        spans: &Collector,
     ) -> anyhow::Result<Run> {
         let run = Run::builder().account(state.ledger.clone()).budget(agent.budget.clone());
         let run = run.scope(Scope::default().tenant(LOCAL_CALLER));

@@ -10,6 +10,5 @@ pub(crate) mod report;
 pub(crate) mod responses;
 pub(crate) mod run_handle;
 pub(crate) mod sessions;
-pub(crate) mod spans;
 pub(crate) mod store;
 pub(crate) mod totals;

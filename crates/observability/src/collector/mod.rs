@@ -1,0 +1,3 @@
+//! Exports spans to a configured collector.
+
+pub(crate) mod collector;
