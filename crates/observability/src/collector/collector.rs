@@ -80,7 +80,6 @@ impl Collector {
     /// # Errors
     ///
     /// None without the feature `otlp`.
-    #[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
     pub fn of_environment() -> Result<Self, CollectorError> {
         if has_collector() {
             tracing::warn!(
@@ -92,12 +91,11 @@ impl Collector {
     }
 
     /// Absent without the feature `otlp`.
-    #[expect(clippy::unused_self, reason = "with the feature it is used")]
     pub fn observer(&self, _caller: Option<Traceparent>) -> Option<Arc<dyn Observer>> {
         None
     }
 
     /// Does nothing without the feature `otlp`.
-    #[expect(clippy::unused_async, clippy::unused_self, reason = "with the feature it waits")]
+    #[expect(clippy::unused_async, reason = "with the feature it waits")]
     pub async fn shutdown(&self) {}
 }
