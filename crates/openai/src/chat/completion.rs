@@ -143,6 +143,8 @@ struct AnswerMessageSchema {
     content: Option<String>,
     /// What the run waits for, if the answer must have a form. Why the model declined, if it did.
     refusal: Option<String>,
+    /// The calls of the client's tools, if there are any.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<Vec<ToolCallSchema>>,
 }
 

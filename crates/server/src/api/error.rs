@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
-use brigade_core::{ModelError, RetryAdvice, RunError, RunFailure};
+use brigade_core::{ModelError, RetryAdvice, RunError, RunFailure, TranscriptError};
 use brigade_durable::{DurableError, RunStoreError};
 use brigade_edge::{AdmissionError, RequestError, reword};
 use brigade_openai::{ErrorCode, FieldError};
@@ -236,6 +236,8 @@ impl From<&RunError> for ApiError {
             RunFailure::Tool { .. } | RunFailure::Group(_) => {
                 Self { was_retried: true, ..Self::new(StatusCode::BAD_GATEWAY, ErrorCode::WorkerFailed, message) }
             }
+            // For example a conversation that only has results of calls that were never made.
+            RunFailure::Transcript(TranscriptError::NothingAsked) => Self::invalid(message),
             _ => Self::internal(message),
         }
     }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use axum::{
     Extension, Json,
     extract::{Query, State, rejection::QueryRejection},
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use brigade_core::{Outcome, RawJson, StopReason};
 use brigade_durable::RunState;
-use brigade_openai::{BrigadeDetails, ErrorCode, InputItemList, InputItemParams, ResponseBody, ResponseObject};
+use brigade_openai::{
+    BrigadeDetails, ErrorCode, FieldError, InputItemList, InputItemParams, ResponseBody, ResponseObject,
+};
 use brigade_store::StoredResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -176,7 +178,12 @@ pub(crate) async fn input_items(
 ) -> Result<Json<InputItemList>, ApiError> {
     let Query(params) = query.map_err(|error| ApiError::from(&error))?;
     let kept = find(&api, caller.visible_owner(), &id).await?;
-    Ok(Json(InputItemList::of(&kept.request, kept.run, &params)?))
+    let refused = |error: FieldError| match ApiError::from(error) {
+        // The item is what does not exist.
+        error if error.param.as_deref() == Some("after") => ApiError { status: StatusCode::NOT_FOUND, ..error },
+        error => error,
+    };
+    InputItemList::of(&kept.request, kept.run, &params).map(Json).map_err(refused)
 }
 
 /// Finds a response of this account, or of any if it is absent.

@@ -181,4 +181,7 @@ async fn tools_that_cannot_be_offered_are_refused_by_their_field() {
         let (status, answer) = json_of(server.post("/v1/responses", &body)).await;
         assert_eq!((status, answer["error"]["param"].as_str()), (400, Some(param)), "{answer}");
     }
+    let output = json!([{ "type": "function_call_output", "call_id": "never", "output": "x" }]);
+    let (status, answer) = json_of(server.post("/v1/responses", &json!({ "model": "clerk", "input": output }))).await;
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!("invalid_request")), "nothing was asked: {answer}");
 }
