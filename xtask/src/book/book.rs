@@ -12,7 +12,7 @@ use crate::source::workspace::Workspace;
 use crate::tools::cargo::{EVERYTHING, cargo};
 use crate::tools::programs;
 
-/// The pages. Those in [`GENERATED`] are written by this program.
+/// The pages. Some of them are written by this program.
 const FOLDER: &str = "docs";
 
 /// The program that makes a site of them. Without its features it can only build, which is all that we need.
