@@ -48,9 +48,11 @@ impl ServeCommand {
         let api = Arc::clone(configured.api());
         let serving = Box::pin(brigade_mcp::serve_pipes(local(&api), tokio::io::stdin(), tokio::io::stdout()));
         let ending = async {
+            // Signals are received before the first answer. A client that reads it may send one at once.
             let served = tokio::select! {
-                served = serving => served.map_err(anyhow::Error::msg).context("the MCP client"),
+                biased;
                 () = stop_signal() => Ok(()),
+                served = serving => served.map_err(anyhow::Error::msg).context("the MCP client"),
             };
             api.runs().drain(Duration::ZERO).await;
             api.close().await?;
