@@ -408,6 +408,22 @@ async fn an_answer_after_a_cancel_is_refused_also_while_the_run_is_held_for_its_
 }
 
 #[tokio::test(start_paused = true)]
+async fn tools_of_clients_are_refused_where_a_run_may_go_on_elsewhere() {
+    let agent = ServedAgent::new(Agent::new("desk", ScriptedModel::new([Turn::text("Done.")])));
+    let agent = agent.asks_for_approvals(true).accepts_client_tools(true);
+    let key = ApiKey::new("ada", KeyHash::of("brg_ada")).scopes([KeyScope::Run]);
+    let api = Api::builder().agent(agent).run_store(MemoryRunStore::new()).key(key).build().await.unwrap();
+    let function = json!({ "name": "look", "parameters": {} });
+    let mut body = chat("Look.");
+    body["tools"] = json!([{ "type": "function", "function": function }]);
+    let response = json!({ "model": "desk", "input": "Look.", "tools": [{ "type": "function", "name": "look", "parameters": {} }] });
+    for (path, body) in [("/v1/chat/completions", body), ("/v1/responses", response)] {
+        let (status, error) = post(&api, "ada", path, body).await;
+        assert_eq!((status, &error["error"]["param"]), (400, &json!("tools")), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_that_name_no_step_or_a_negative_cost_are_refused() {
     let desk = Desk::new([refund(250)]);
     let api = desk.serve(false).await;
